@@ -1,0 +1,106 @@
+"""What every backbone declares, and the table of tensors that weights files are checked against.
+
+Nothing here imports TensorFlow at module level: `pool3 weights list` and `pool3 --help` stay quick.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tensors = Mapping[str, NDArray[np.float32]]
+"""A network's trained tensors by canonical name (see `ConvLayer`), float32."""
+
+Network = Callable[[Any], dict[str, Any]]
+"""(B, S, S, 3) float32 pixels in 0–255 → the features that were asked for, by name, each (B, …) float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvLayer:
+    """One convolution with its batch norm, as the canonical tensors ``scope/weights|beta|gamma|mean|variance``.
+
+    Attributes:
+        scope: canonical name of the layer.
+        shape: (kh, kw, in, out), or (kh, kw, channels, 1) for a depthwise convolution.
+        stride: the same down and across.
+        padding: TensorFlow's name for it.
+        depthwise: whether each channel is convolved by itself.
+        gamma: whether the batch norm has a scale.
+    """
+
+    scope: str
+    shape: tuple[int, int, int, int]
+    stride: int = 1
+    padding: Literal["SAME", "VALID"] = "SAME"
+    depthwise: bool = False
+    gamma: bool = True
+
+    @property
+    def channels(self) -> int:
+        """Count of output channels."""
+        return self.shape[2] if self.depthwise else self.shape[3]
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name → shape of all tensors of this layer."""
+        norm = ("beta", "gamma", "mean", "variance") if self.gamma else ("beta", "mean", "variance")
+        return {f"{self.scope}/weights": self.shape, **{f"{self.scope}/{n}": (self.channels,) for n in norm}}
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """Resize, then ``(pixel - offset) * scale``: bound to the weights, and recorded in every feature file.
+
+    Attributes:
+        resize: ``tf1-bilinear`` (the 2015 graph: no half-pixel centres) or ``bilinear`` (half-pixel centres);
+            neither filters when it shrinks.
+        size: side of the square input, in pixels.
+        offset: in pixel levels, 0–255.
+        scale: factor after the offset.
+    """
+
+    resize: Literal["tf1-bilinear", "bilinear"]
+    size: int
+    offset: float
+    scale: float
+
+    def __str__(self) -> str:
+        """The form recorded in a feature file."""
+        return f"resize={self.resize}:{self.size}x{self.size}; normalise=(x-{self.offset:g})*{self.scale!r}"
+
+
+class Backbone(ABC):
+    """A family of networks with one set of tensors and named features.
+
+    Attributes:
+        name: as given to ``--backbone``.
+        preprocessing: see `Preprocessing`.
+        layers: all convolutions, in the order of execution.
+        dense: canonical name → shape of the classifier's tensors.
+        batch_norm_epsilon: added to the variance.
+        features: feature name → shape of one image's feature.
+        main_feature: the feature taken by default.
+    """
+
+    name: str
+    preprocessing: Preprocessing
+    layers: tuple[ConvLayer, ...]
+    dense: Mapping[str, tuple[int, ...]]
+    batch_norm_epsilon: float
+    features: Mapping[str, tuple[int, ...]]
+    main_feature: str
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name → shape of every tensor that a weights file must hold."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers:
+            shapes |= layer.tensors()
+        return shapes | dict(self.dense)
+
+    @abstractmethod
+    def build(self, tensors: Tensors, features: tuple[str, ...]) -> Network:
+        """Make the inference network (batch norm folded, float32) that returns the named features."""

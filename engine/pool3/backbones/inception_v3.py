@@ -1,0 +1,293 @@
+"""Inception-v3, the graph of 2015-12-05 and Keras' ImageNet variant: one table of modules, one forward function.
+
+Sources: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (arXiv:1512.00567), and the
+graph ``classify_image_graph_def.pb`` itself, whose scopes name the layers and the features here. The two variants
+share every convolution; they differ in the pool of ``mixed_10``, the classes, gamma and the preprocessing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors
+
+Padding = Literal["SAME", "VALID"]
+
+
+@dataclass(frozen=True, slots=True)
+class Conv:
+    """Convolution, batch norm, ReLU: kernel (kh, kw), output channels, stride, padding."""
+
+    kh: int
+    kw: int
+    out: int
+    stride: int = 1
+    padding: Padding = "SAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A 3×3 pool. Average pools leave the padding out of the mean, as TensorFlow's do."""
+
+    kind: Literal["avg", "max"]
+    stride: int = 1
+    padding: Padding = "SAME"
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Two convolutions over the same input, concatenated (the end of a branch in ``mixed_9`` and ``mixed_10``)."""
+
+    arms: tuple[Conv, Conv]
+
+
+Step = Conv | Pool | Fork
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """An Inception module: branches over one input, concatenated in this order; keys are their scopes."""
+
+    name: str
+    branches: tuple[tuple[str, tuple[Step, ...]], ...]
+
+
+_SHRINK = Pool("max", 2, "VALID")
+
+
+def _module_35(name: str, pool_out: int) -> Module:
+    return Module(name, (
+        ("", (Conv(1, 1, 64),)),
+        ("tower", (Conv(1, 1, 48), Conv(5, 5, 64))),
+        ("tower_1", (Conv(1, 1, 64), Conv(3, 3, 96), Conv(3, 3, 96))),
+        ("tower_2", (Pool("avg"), Conv(1, 1, pool_out))),
+    ))  # fmt: skip
+
+
+def _module_17(name: str, mid: int) -> Module:
+    return Module(name, (
+        ("", (Conv(1, 1, 192),)),
+        ("tower", (Conv(1, 1, mid), Conv(1, 7, mid), Conv(7, 1, 192))),
+        ("tower_1", (Conv(1, 1, mid), Conv(7, 1, mid), Conv(1, 7, mid), Conv(7, 1, mid), Conv(1, 7, 192))),
+        ("tower_2", (Pool("avg"), Conv(1, 1, 192))),
+    ))  # fmt: skip
+
+
+def _module_8(name: str, pool: Literal["avg", "max"]) -> Module:
+    fork = Fork((Conv(1, 3, 384), Conv(3, 1, 384)))
+    return Module(name, (
+        ("", (Conv(1, 1, 320),)),
+        ("tower", (Conv(1, 1, 384), fork)),
+        ("tower_1", (Conv(1, 1, 448), Conv(3, 3, 384), fork)),
+        ("tower_2", (Pool(pool), Conv(1, 1, 192))),
+    ))  # fmt: skip
+
+
+_STEM = Module("", ((
+    "", (
+        Conv(3, 3, 32, 2, "VALID"),  # 149 × 149 × 32
+        Conv(3, 3, 32, 1, "VALID"),  # 147 × 147 × 32
+        Conv(3, 3, 64),              # 147 × 147 × 64
+        _SHRINK,                     #  73 ×  73 × 64, feature pool
+        Conv(1, 1, 80, 1, "VALID"),  #  73 ×  73 × 80
+        Conv(3, 3, 192, 1, "VALID"), #  71 ×  71 × 192
+        _SHRINK,                     #  35 ×  35 × 192, feature pool_1
+    ),
+),))  # fmt: skip
+
+
+def _modules(last_pool: Literal["avg", "max"]) -> tuple[Module, ...]:
+    return (
+        _module_35("mixed", 32),     # 35 × 35 × 256
+        _module_35("mixed_1", 64),   # 35 × 35 × 288
+        _module_35("mixed_2", 64),   # 35 × 35 × 288
+        Module("mixed_3", (          # 17 × 17 × 768
+            ("", (Conv(3, 3, 384, 2, "VALID"),)),
+            ("tower", (Conv(1, 1, 64), Conv(3, 3, 96), Conv(3, 3, 96, 2, "VALID"))),
+            ("", (_SHRINK,)),
+        )),
+        _module_17("mixed_4", 128),  # 17 × 17 × 768
+        _module_17("mixed_5", 160),  # 17 × 17 × 768
+        _module_17("mixed_6", 160),  # 17 × 17 × 768
+        _module_17("mixed_7", 192),  # 17 × 17 × 768
+        Module("mixed_8", (          # 8 × 8 × 1280
+            ("tower", (Conv(1, 1, 192), Conv(3, 3, 320, 2, "VALID"))),
+            ("tower_1", (Conv(1, 1, 192), Conv(1, 7, 192), Conv(7, 1, 192), Conv(3, 3, 192, 2, "VALID"))),
+            ("", (_SHRINK,)),
+        )),
+        _module_8("mixed_9", "avg"),       # 8 × 8 × 2048
+        _module_8("mixed_10", last_pool),  # 8 × 8 × 2048
+    )  # fmt: skip
+
+
+def _scopes(*parts: str) -> Iterator[str]:
+    """Scopes of a branch's convolutions as TensorFlow made them unique: conv, conv_1, conv_2 …"""
+    prefix = "/".join(part for part in parts if part)
+    prefix = f"{prefix}/" if prefix else ""
+    yield f"{prefix}conv"
+    count = 1
+    while True:
+        yield f"{prefix}conv_{count}"
+        count += 1
+
+
+def _layers(modules: tuple[Module, ...], *, gamma: bool) -> tuple[ConvLayer, ...]:
+    """All convolutions in order, with the input channels that follow from what stands before them."""
+    layers: list[ConvLayer] = []
+
+    def add(scope: str, conv: Conv, channels: int) -> int:
+        shape = (conv.kh, conv.kw, channels, conv.out)
+        layers.append(ConvLayer(scope, shape, conv.stride, conv.padding, gamma=gamma))
+        return conv.out
+
+    channels = 3
+    for module in modules:
+        total = 0
+        for branch, steps in module.branches:
+            here = channels
+            scopes = _scopes(module.name, branch)
+            for step in steps:
+                if isinstance(step, Conv):
+                    here = add(next(scopes), step, here)
+                elif isinstance(step, Fork):
+                    arms = _scopes(module.name, branch, "mixed")
+                    here = sum(add(next(arms), arm, here) for arm in step.arms)
+            total += here
+        channels = total
+    return tuple(layers)
+
+
+_FEATURES = {
+    "pool": (73, 73, 64),
+    "pool_1": (35, 35, 192),
+    "mixed": (35, 35, 256),
+    "mixed_1": (35, 35, 288),
+    "mixed_2": (35, 35, 288),
+    **{f"mixed_{n}": (17, 17, 768) for n in range(3, 8)},
+    "mixed_8": (8, 8, 1280),
+    "mixed_9": (8, 8, 2048),
+    "mixed_10": (8, 8, 2048),
+    "pool_3": (2048,),
+}
+
+
+class InceptionV3(Backbone):
+    """Inception-v3 from its table; `INCEPTION_V3` and `INCEPTION_V3_KERAS` are its two instances."""
+
+    main_feature = "pool_3"
+    batch_norm_epsilon = 0.001
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        last_pool: Literal["avg", "max"],
+        classes: int,
+        gamma: bool,
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.name = name
+        self.preprocessing = preprocessing
+        self.modules = (_STEM, *_modules(last_pool))
+        self.layers = _layers(self.modules, gamma=gamma)
+        self.dense = MappingProxyType({"softmax/weights": (2048, classes), "softmax/biases": (classes,)})
+        self.features = MappingProxyType({**_FEATURES, "logits": (classes,), "softmax": (classes,)})
+
+    def build(self, tensors: Tensors, features: tuple[str, ...]) -> Network:
+        """Fold batch norm, then return the forward function; see `Backbone.build`.
+
+        The weights become constants of the graph that calls it, so that TensorFlow can lay them out once.
+        """
+        import tensorflow as tf
+
+        from pool3_kernels.fold import fold_batch_norm
+
+        folded: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        for layer in self.layers:
+            norm = {n: tensors[f"{layer.scope}/{n}"] for n in ("beta", "mean", "variance")}
+            gamma = tensors[f"{layer.scope}/gamma"] if layer.gamma else None
+            folded[layer.scope] = fold_batch_norm(
+                tensors[f"{layer.scope}/weights"], gamma=gamma, epsilon=self.batch_norm_epsilon, **norm
+            )
+
+        def conv(scope: str, step: Conv, x: Any) -> Any:
+            weights, bias = folded[scope]
+            x = tf.nn.conv2d(x, tf.constant(weights), step.stride, step.padding)
+            return tf.nn.relu(tf.nn.bias_add(x, tf.constant(bias)))
+
+        def pool(step: Pool, x: Any) -> Any:
+            op = tf.nn.avg_pool2d if step.kind == "avg" else tf.nn.max_pool2d
+            return op(x, 3, step.stride, step.padding)
+
+        def network(pixels: Any) -> dict[str, Any]:
+            p = self.preprocessing
+            x = (tf.cast(pixels, tf.float32) - p.offset) * p.scale
+            found: dict[str, Any] = {}
+            for module in self.modules:
+                x = _forward(module, x, conv, pool, found)
+            found["pool_3"] = tf.reduce_mean(x, axis=(1, 2))
+            if {"logits", "softmax"} & set(features):
+                found["logits"] = tf.nn.bias_add(
+                    tf.linalg.matmul(found["pool_3"], tf.constant(tensors["softmax/weights"])),
+                    tf.constant(tensors["softmax/biases"]),
+                )
+                found["softmax"] = tf.nn.softmax(found["logits"])
+            return {name: found[name] for name in features}
+
+        return network
+
+
+def _forward(
+    module: Module,
+    x: Any,
+    conv: Callable[[str, Conv, Any], Any],
+    pool: Callable[[Pool, Any], Any],
+    found: dict[str, Any],
+) -> Any:
+    """Run one module over `x`; put its named features into `found` and return its output."""
+    import tensorflow as tf
+
+    outputs = []
+    for branch, steps in module.branches:
+        here = x
+        scopes = _scopes(module.name, branch)
+        for step in steps:
+            if isinstance(step, Conv):
+                here = conv(next(scopes), step, here)
+            elif isinstance(step, Pool):
+                here = pool(step, here)
+                if module is _STEM:
+                    found["pool_1" if "pool" in found else "pool"] = here
+            else:
+                arms = _scopes(module.name, branch, "mixed")
+                here = tf.concat([conv(next(arms), arm, here) for arm in step.arms], axis=3)
+        outputs.append(here)
+    joined = tf.concat(outputs, axis=3) if len(outputs) > 1 else outputs[0]
+    if module.name:
+        found[module.name] = joined
+    return joined
+
+
+INCEPTION_V3 = InceptionV3(
+    "inception_v3",
+    last_pool="max",
+    classes=1008,
+    gamma=True,
+    preprocessing=Preprocessing("tf1-bilinear", 299, 128.0, 0.0078125),
+)
+"""The network of the graph of 2015-12-05: legacy bilinear resize and (x − 128) / 128 as in that graph."""
+
+INCEPTION_V3_KERAS = InceptionV3(
+    "inception_v3_keras",
+    last_pool="avg",
+    classes=1000,
+    gamma=False,
+    preprocessing=Preprocessing("bilinear", 299, 127.5, 1 / 127.5),
+)
+"""`keras.applications.InceptionV3`: x / 127.5 − 1; bilinear as `tf.image.resize` does it by default."""
