@@ -1,0 +1,23 @@
+"""Where images come from: `open_source` turns what a user names into an ordered, countable `Source`."""
+
+from pool3.sources.archives import ArchiveSource
+from pool3.sources.arrays import ArraySource
+from pool3.sources.base import NO_LABEL, Content, Source, Unreadable
+from pool3.sources.cifar import CifarSource
+from pool3.sources.combine import ConcatSource, LimitSource
+from pool3.sources.files import FileSource
+from pool3.sources.opening import open_source
+
+__all__ = [
+    "NO_LABEL",
+    "ArchiveSource",
+    "ArraySource",
+    "CifarSource",
+    "ConcatSource",
+    "Content",
+    "FileSource",
+    "LimitSource",
+    "Source",
+    "Unreadable",
+    "open_source",
+]
