@@ -72,10 +72,9 @@ class Source(ABC):
     def read(self, start: int, stop: int) -> Iterator[Content]:
         """Yield exactly ``stop - start`` contents, in order, of the images start, start + 1, … stop - 1.
 
-        Any range may be read at any time, ascending ranges are the quick case. An image that cannot be read
-        is yielded as `Unreadable`; it never ends the iteration. Arrays may be views of the source's own
-        memory: do not write into them. Close the iterator, or run it to its end, before reading on from
-        another thread.
+        Any range may be read at any time; ascending ranges are the quick case, and reads may overlap, also from
+        several threads. An image that cannot be read is yielded as `Unreadable`; it never ends the iteration.
+        Arrays may be views of the source's own memory: do not write into them.
 
         Raises:
             SourceError: the range is not within 0 … N; raised by the call, before anything is yielded.

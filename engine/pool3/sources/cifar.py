@@ -45,8 +45,8 @@ class CifarSource(Source):
     """CIFAR-10's python batches: the folder, one batch file, or the archive ``cifar-10-python.tar.gz``.
 
     Images are arrays of shape (32, 32, 3). Ids are ``data_batch_1/00000`` and so on. All rows are held in
-    memory: 3 KiB an image, 176 MiB for all six batches. Label names come from ``batches.meta`` where it lies
-    with the batches, else they are the ten known ones.
+    memory: 3 KiB an image, 176 MiB for all six batches, and about twice that while opening. Label names come from
+    ``batches.meta`` where it lies with the batches, else they are the ten known ones.
 
     Args:
         path: folder, batch file or tar archive.
@@ -86,7 +86,9 @@ class CifarSource(Source):
         self.ids = ids = list[str]()
         numbers: list[int] = []
         for name in found:
-            rows, row_labels = _batch(files.pop(name), f"{name} of {path}")
+            rows, row_labels = _batch(
+                files.pop(name), str(path) if place.name == name else f"{name} of {path}"
+            )
             self._rows.extend(rows)
             ids.extend(f"{name}/{row:05d}" for row in range(len(rows)))
             numbers.extend(row_labels)

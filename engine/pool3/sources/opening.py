@@ -72,7 +72,7 @@ def _open_several(sources: list[One], labels: ArrayLike | None) -> Source:
 
 
 def _is_image_file(source: One) -> bool:
-    if isinstance(source, np.ndarray | Source):
+    if not isinstance(source, str | os.PathLike):
         return False
     path = Path(source)
     return is_image(path.name) and path.is_file()
