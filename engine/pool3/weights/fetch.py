@@ -88,7 +88,7 @@ def fetch(
 
     Raises:
         DownloadError: the file could not be downloaded or written, or offline mode forbids it.
-        HashMismatchError: what came, or what lies in the cache, is not the published file; what came is gone.
+        HashMismatchError: what came, or what lies in the cache, is not the published file; a download is removed.
     """
     folder = directory or cache_directory()
     found = cached(known, folder)

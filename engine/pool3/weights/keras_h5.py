@@ -33,8 +33,7 @@ def read_keras(path: Path, backbone: Backbone, *, need_dense: bool) -> dict[str,
         See `pool3.weights.tensors.gather`.
 
     Raises:
-        WeightsError: the file is damaged or of no known layout, or its tensors are not the backbone's.
-        OSError: the file cannot be read.
+        WeightsError: the file cannot be read, is damaged or of no known layout, or its tensors are not the backbone's.
     """
     import h5py
 

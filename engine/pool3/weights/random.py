@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pool3.backbones import Backbone, ConvLayer
 
 # Mean and variance of what a layer sees. Pixels: uniform in −1 … 1 after offset and scale, hence 0 and 1/3.
-# After batch norm and ReLU: of relu(z), z normal with mean 0 and variance 1: 1/√2π = 0.399, 1/2 − 1/2π = 0.341
-# (He et al., arXiv:1502.01852, use the second moment, 1/2); a little more for the gammas and betas below.
+# After batch norm and ReLU: of relu(z), z standard normal: 1/√2π = 0.399 and 1/2 − 1/2π = 0.341
+# (He et al., arXiv:1502.01852, use the second moment, 1/2); a little more for gammas and betas.
 _PIXELS = (0.0, 1 / 3)
 _RELU = (0.41, 0.37)
 
