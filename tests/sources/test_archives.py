@@ -234,6 +234,13 @@ def test_members_above_the_limit_are_unreadable(
     ]
 
 
+def test_a_zip_member_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, "zip", [("a.png", b"a"), ("NAME", b"b")])
+    path.write_bytes(path.read_bytes().replace(b"NAME", b"\0AME"))  # a name ends at a NUL byte
+    source = open_source(path)
+    assert (source.ids, source.ignored) == (["a.png"], 1)
+
+
 def test_a_zip_member_that_lies_about_its_size_is_unreadable(tmp_path: Path) -> None:
     path = write(tmp_path, "zip", [("a.png", bytes(100_000))])
     content = bytearray(path.read_bytes())

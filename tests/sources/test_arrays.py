@@ -183,3 +183,16 @@ def test_a_header_that_claims_more_than_there_is(tmp_path: Path) -> None:
         archive.writestr("images.npy", header.getvalue() + b"\0" * 100)
     with pytest.raises(SourceError, match="header calls for"):
         open_source(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "header", [b"{'descr': '|u1', 'shape': (", b"{'descr': 'u1\n", b"[]", b"{'descr': 3}", b"\0", b"9" * 50]
+)
+def test_headers_that_are_no_headers(tmp_path: Path, header: bytes) -> None:
+    content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + PIXELS.tobytes()
+    (tmp_path / "x.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("images.npy", content)
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(SourceError, match="cannot be read"):
+            open_source(tmp_path / name)

@@ -181,7 +181,7 @@ class _Zip(_Archive):
             ) from error
         for entry in listed:
             name = _clean(entry.filename)
-            if entry.is_dir() or any(map(is_hidden, name.split("/"))):
+            if entry.filename.endswith("/") or any(map(is_hidden, name.split("/"))):
                 continue
             if stat.S_ISLNK(entry.external_attr >> 16) or not is_image(name):
                 self.ignored += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,19 @@ from pool3.sources.naming import escape
 
 IMAGE_KEYS = ("images", "x", "data")
 LABEL_KEYS = ("labels", "y")
+
+# What NumPy lets through where a header or its contents are damaged.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    tokenize.TokenError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+)
+_ZIP_DAMAGE = (*_DAMAGE, zlib.error, zipfile.BadZipFile, RuntimeError)
 
 
 class ArraySource(Source):
@@ -129,7 +143,7 @@ def open_npy(path: Path, labels: ArrayLike | None = None) -> ArraySource:
 def _map(path: Path) -> NDArray[Any]:
     try:
         return npy.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
+    except _DAMAGE as error:
         raise SourceError(
             f"{path} cannot be read as a .npy array ({error}): write it with numpy.save"
         ) from error
@@ -161,7 +175,7 @@ def open_npz(path: Path, labels: ArrayLike | None = None) -> ArraySource:
                 labels = _load(archive, found)
     except SourceError:
         raise
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError) as error:
+    except _ZIP_DAMAGE as error:
         raise SourceError(
             f"{path} cannot be read as an .npz file ({error}): write it with numpy.savez"
         ) from error
