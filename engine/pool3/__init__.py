@@ -1,5 +1,48 @@
-"""pool3 turns large sets of images into Inception-v3 ``pool_3`` features: fast, exactly once, and provably."""
+"""pool3 turns large sets of images into Inception-v3 ``pool_3`` features: fast, exactly once, and provably.
+
+The names below load on first use, so that ``import pool3`` costs nothing and reading features never needs TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from pool3._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from pool3.errors import Pool3Error
+    from pool3.extractor import Extractor, ExtractResult, extract
+    from pool3.spec import ExtractSpec
+    from pool3.store import open_features
+
+_HOMES = {
+    "ExtractResult": "pool3.extractor",
+    "ExtractSpec": "pool3.spec",
+    "Extractor": "pool3.extractor",
+    "Pool3Error": "pool3.errors",
+    "extract": "pool3.extractor",
+    "open_features": "pool3.store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pool3' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
+__all__ = [
+    "ExtractResult",
+    "ExtractSpec",
+    "Extractor",
+    "Pool3Error",
+    "__version__",
+    "extract",
+    "open_features",
+]

@@ -18,6 +18,7 @@ def get_backbone(name: str) -> Backbone:
 
     Raises:
         SpecError: there is none.
+
     """
     try:
         return BACKBONES[name]

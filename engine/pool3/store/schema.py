@@ -1,10 +1,41 @@
-"""The feature file's schema, number 1: names, types and the provenance that every file carries."""
+"""The feature file's schema, number 1: names, types and the provenance that every file carries.
+
+Datasets of a file with N rows of D numbers:
+
+===================  =========================  ====================================================
+name                 shape and dtype            holds
+===================  =========================  ====================================================
+``/features``        (N, D) float32             one row an image, in the source's order; fletcher32
+``/ids``             (N,) UTF-8                 one id a row; covered by the attribute ``ids_sha256``
+``/labels``          (N,) int32                 indices into ``/label_names``, -1: none; fletcher32
+``/label_names``     (K,) UTF-8                 the classes' names
+``/source_index``    (N,) int64                 position in the source, ascending; fletcher32
+``/content_sha256``  (N, 32) uint8              SHA-256 of each image's bytes; fletcher32
+``/failures``        (F,) of `FAILURE_FIELDS`   the images that became no row, by ascending index
+===================  =========================  ====================================================
+
+A dataset without rows has no chunks and no checksums. Root attributes: ``schema``, every field of `Provenance`
+(``feature_shape`` as an int64 array, ``libraries`` as a JSON object), ``inputs``, ``rows``, ``failures``
+(counts; ``inputs == rows + failures``), ``ids_sha256`` (hexadecimal; over each id in UTF-8 followed by a NUL byte, in row
+order), ``finished`` (UTC, ISO 8601) and ``sealed``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
 
 SCHEMA = 1
+
+CHUNK_BYTES = 1 << 20
+"""Size of a chunk of ``/features``, about: HDF5's default chunk cache holds 1 MiB, so that it fits in every reader's."""
+
+FAILURE_FIELDS = ("index", "id", "stage", "error", "message")
+"""Fields of the compound ``/failures``: int64, then four UTF-8 strings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +86,54 @@ class Provenance:
     source_manifest_sha256: str
     created: str
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The fields by name, JSON-able, all text in valid UTF-8."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(self)
+        }
+
+    def to_attributes(self) -> dict[str, Any]:
+        """The fields by name, as types that HDF5 has."""
+        values = self.to_mapping()
+        shape, libraries = values["feature_shape"], values["libraries"]
+        return values | {
+            "feature_shape": np.asarray(shape, np.int64),
+            "libraries": json.dumps(libraries, ensure_ascii=False, sort_keys=True),
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Provenance:
+        """Undo `to_mapping` or `to_attributes`; names that are no field are passed over.
+
+        Raises:
+            KeyError: a field is missing.
+            ValueError: a value is not of its field's type.
+        """
+        return cls(**{field.name: _READERS[field.type](values[field.name]) for field in fields(cls)})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, Mapping):
+        return {storable(str(name)): storable(str(item)) for name, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _libraries(value: Any) -> dict[str, str]:
+    return dict(json.loads(value) if isinstance(value, str) else value)
+
+
+# By the fields' annotations, which are text in this module. HDF5 gives back NumPy's own scalars.
+_READERS: dict[Any, Any] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "tuple[int, ...]": lambda value: tuple(int(item) for item in value),
+    "dict[str, str]": _libraries,
+}
+
 
 IDENTITY = (
     "backbone",
@@ -66,3 +145,42 @@ IDENTITY = (
     "source_manifest_sha256",
 )
 """The fields of `Provenance` in which a run that adds to a file must agree with the run that began it."""
+
+_EXPLAINED_BY = {"tensor_digest": "weights", "source_manifest_sha256": "source"}
+"""A digest says that something differs; the field beside it may say what."""
+
+_DIGEST_SHOWN = 12
+
+
+def differences(old: Provenance, new: Provenance, names: Iterable[str] = IDENTITY) -> list[str]:
+    """Name each field of `names` in which two runs differ, like ``precision: float32 → bfloat16``.
+
+    Digests are cut to 12 digits; where the field that explains one differs too, it follows in brackets.
+    """
+    found = []
+    for name in names:
+        before, after = getattr(old, name), getattr(new, name)
+        if before == after:
+            continue
+        line = f"{name}: {_shown(name, before)} → {_shown(name, after)}"
+        beside = _EXPLAINED_BY.get(name)
+        if beside and getattr(old, beside) != getattr(new, beside):
+            line += f" ({beside} {getattr(old, beside)} → {getattr(new, beside)})"
+        found.append(line)
+    return found
+
+
+def _shown(name: str, value: object) -> str:
+    text = str(value) or "(empty)"
+    is_digest = name in _EXPLAINED_BY and len(text) > _DIGEST_SHOWN
+    return f"{text[:_DIGEST_SHOWN]}…" if is_digest else text
+
+
+def storable(text: str) -> str:
+    """Text as HDF5 can hold it: NUL characters and lone surrogates become backslash escapes, all else stays."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def chunk_rows(width: int) -> int:
+    """Rows of `width` float32 numbers in a chunk of about `CHUNK_BYTES`; at least 1."""
+    return max(1, CHUNK_BYTES // (4 * width))

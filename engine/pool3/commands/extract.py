@@ -1,0 +1,122 @@
+"""``pool3 extract``: images in, one feature file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pool3.extractor import ExtractResult
+    from pool3.spec import ExtractSpec
+
+
+def extract(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folder, image, quoted glob, CIFAR-10 batches, .npy, .npz, tar or zip of images, "
+            "or sklearn:digits. Several are taken in the order given.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT.h5", help="Feature file to write.", show_default=False),
+    ],
+    backbone: Annotated[
+        str, typer.Option(help="inception_v3, inception_v3_keras or efficientnet_lite0.")
+    ] = "inception_v3",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH|random:SEED", help="Default: the backbone's own, fetched if need be."
+        ),
+    ] = None,
+    feature: Annotated[
+        str, typer.Option(help="Named feature, such as mixed_10 or softmax. Default: the pooled one.")
+    ] = "",
+    precision: Annotated[str, typer.Option(help="auto or float32.")] = "auto",
+    batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Images a step.")] = "auto",
+    devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:N.")] = "auto",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take the first N images.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard an existing output.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never fetch weights.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Turn images into features: one row an image, in order, or one recorded failure.
+
+    Run it again after a crash and it goes on where it stopped; on a finished output it says so.
+    """
+    from pool3.commands.output import print_json
+    from pool3.spec import ExtractSpec, parse_batch_size
+
+    spec = ExtractSpec(
+        backbone=backbone,
+        weights=weights,
+        feature=feature,
+        precision=precision,
+        batch_size=parse_batch_size(batch_size),
+        devices=devices,
+        offline=offline,
+    )
+    result = run(spec, list(sources), output, limit=limit, overwrite=overwrite)
+    if json:
+        print_json(result.to_dict())
+        return
+    print(summary(result))
+
+
+def run(
+    spec: ExtractSpec, source: Any, output: Path, *, limit: int | None = None, overwrite: bool = False
+) -> ExtractResult:
+    """Extract with progress and remarks on stderr."""
+    from pool3.commands.output import note, progress
+    from pool3.runtime import quiet_start
+
+    with quiet_start():
+        import tensorflow as tf
+
+        # The first look for devices is what makes TensorFlow's C++ code talk.
+        tf.config.list_physical_devices()
+    from pool3.extractor import Extractor
+    from pool3.sources import open_source
+
+    images = open_source(source, limit=limit)
+    if images.ignored:
+        note(f"{images.description}: {images.ignored:,} other files are no images and were left out")
+    with progress("fetching weights", "bytes") as fetching:
+        extractor = Extractor(spec, fetching=fetching)
+    if extractor.placement.warning:
+        note(extractor.placement.warning)
+    with progress("extracting") as report:
+
+        def step(done: int, total: int, failures: int) -> None:
+            report(done, total, f"{failures} failed" if failures else "")
+
+        result = extractor.extract(images, output, overwrite=overwrite, progress=step)
+    if not result.computed:
+        note(f"{output} is complete already: nothing to do (--overwrite starts again)")
+    elif result.computed < result.inputs:
+        note(f"went on after {result.inputs - result.computed:,} images that were committed before")
+    if result.failures:
+        note(f"{result.failures:,} images failed; their reasons: pool3 info {output}")
+    return result
+
+
+def summary(result: ExtractResult) -> str:
+    """The result in a few lines for people."""
+    lines = [
+        f"{result.output}: {result.rows:,} rows, {result.failures:,} failures "
+        f"({result.backbone} {result.feature}, {result.precision}, {', '.join(result.devices)})"
+    ]
+    if result.computed:
+        lines.append(
+            f"{result.computed:,} images in {result.seconds:.1f} s; {result.steady_images_per_second:.1f} images/s "
+            f"once started, {result.blog_ratio:.2f} × the blog's 33.3 images/s"
+        )
+    return "\n".join(lines)

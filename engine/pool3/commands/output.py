@@ -1,0 +1,82 @@
+"""How commands speak: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+PLAIN_SECONDS = 10.0
+"""Between two progress lines where stderr is no terminal, so that a log stays readable."""
+
+
+class Report(Protocol):
+    """A progress display's input: done, total (None: unknown), and a remark to show beside them."""
+
+    def __call__(self, done: int, total: int | None, remark: str = "") -> None:
+        """Show how far a task has come."""
+
+
+def note(message: str) -> None:
+    """Print a message for people to stderr."""
+    print(f"pool3: {message}", file=sys.stderr, flush=True)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print one JSON object to stdout."""
+    print(json.dumps(result, ensure_ascii=False))
+
+
+@contextmanager
+def progress(task: str, unit: str = "images") -> Iterator[Report]:
+    """Show progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+    if sys.stderr.isatty():
+        with _bar(task, unit) as report:
+            yield report
+    else:
+        yield _lines(task, unit)
+
+
+@contextmanager
+def _bar(task: str, unit: str) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    start = time.perf_counter()
+    first: list[int] = []
+    with Progress(*columns, console=Console(stderr=True), transient=False) as display:
+        bar = display.add_task(task, total=0, rate="", remark="")
+
+        def report(done: int, total: int | None, remark: str = "") -> None:
+            first[:] = first or [done]
+            seconds = time.perf_counter() - start
+            rate = f"{(done - first[0]) / seconds:,.0f}/s" if seconds > 1 and done > first[0] else ""
+            display.update(bar, completed=done, total=total or done, rate=rate, remark=remark)
+
+        yield report
+
+
+def _lines(task: str, unit: str) -> Report:
+    last = time.perf_counter()
+
+    def report(done: int, total: int | None, remark: str = "") -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if now - last >= PLAIN_SECONDS:
+            last = now
+            of = "" if total is None else f" of {total:,}"
+            note(f"{task}: {done:,}{of} {unit}{f' ({remark})' if remark else ''}")
+
+    return report

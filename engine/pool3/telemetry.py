@@ -1,0 +1,55 @@
+"""Where the time of a run went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+BLOG_IMAGES_PER_SECOND = 1 / 0.03
+"""The baseline: 0.03 s an image on a Titan X, from the blog post of 2016 that pool3 grew out of."""
+
+
+@dataclass(slots=True)
+class StageClock:
+    """Adds up seconds by stage; stages that overlap each count in full.
+
+    Attributes:
+        seconds: stage → seconds so far.
+
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the block's time as `name`'s."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(slots=True)
+class SteadyRate:
+    """Images a second from the first step's end to the last's: start-up and compilation left out."""
+
+    _first: float = 0.0
+    _last: float = 0.0
+    _images: int = 0
+    _steps: int = 0
+
+    def step(self, images: int) -> None:
+        """Note that a step over so many images has ended now."""
+        self._last = time.perf_counter()
+        if self._steps:
+            self._images += images
+        else:
+            self._first = self._last
+        self._steps += 1
+
+    def images_per_second(self) -> float | None:
+        """The rate; None before the second step's end."""
+        return self._images / (self._last - self._first) if self._steps > 1 else None
