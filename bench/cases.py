@@ -176,7 +176,7 @@ def _plain_write(folder: Path, shards: int) -> _Call:
         start = time.perf_counter()
         with path.open("wb", buffering=0) as file:
             for block in blocks:
-                file.write(memoryview(block).cast("B"))
+                file.write(block.data.cast("B"))
                 os.fsync(file.fileno())
         seconds = time.perf_counter() - start
         path.unlink()

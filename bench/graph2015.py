@@ -7,7 +7,7 @@ measured against. Needs TensorFlow for its protocol buffers, and nothing of pool
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class _Builder:
                 slot.tensor.CopyFrom(value)
         return name
 
-    def constant(self, name: str, value: NDArray[Any]) -> str:
+    def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
         dtype = tf.as_dtype(value.dtype)
         return self.node(name, "Const", dtype=dtype, value=tf.make_tensor_proto(value))
 
@@ -182,11 +182,13 @@ def session_2015(graph: Any, *, batched: bool = False) -> Iterator[Any]:
             ``images:0``, as FID tools feed batches.
 
     """
-    with tf.Graph().as_default():
+    imported = tf.Graph()
+    with imported.as_default():
         if batched:
             images = tf.compat.v1.placeholder(tf.float32, (None, None, None, 3), name="images")
             tf.import_graph_def(graph, {"ExpandDims:0": images}, name="")
         else:
             tf.import_graph_def(graph, name="")
-        with tf.compat.v1.Session() as session:
-            yield session
+    # Opened on the graph, yet not as the default: eager code runs beside it.
+    with closing(tf.compat.v1.Session(graph=imported)) as session:
+        yield session

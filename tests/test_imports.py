@@ -58,14 +58,21 @@ def test_nothing_below_the_commands_imports_them() -> None:
 def test_nothing_but_the_commands_prints() -> None:
     for path in files("engine/pool3", "kernels"):
         if path.name != "cli.py" and path.parent.name != "commands":
-            calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+            calls = [
+                n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)
+            ]
             assert not [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "print"], path
 
 
-@pytest.mark.parametrize("statement", ["import pool3", "from pool3 import open_features", "import pool3.classify"])
+@pytest.mark.parametrize(
+    "statement", ["import pool3", "from pool3 import open_features", "import pool3.classify"]
+)
 def test_reading_features_loads_no_tensorflow(statement) -> None:
     code = f"{statement}\nimport sys\nprint('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "False\n"
+    )
 
 
 def test_public_names_exist() -> None:

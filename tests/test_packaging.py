@@ -30,24 +30,35 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel) -> None:
 
 def test_the_installed_wheel_imports_and_runs(wheel, tmp_path) -> None:
     target = tmp_path / "site"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(target),
+    ]
     subprocess.run([*command, str(wheel)], check=True, capture_output=True)
     code = (
         "import pool3, pool3_kernels.fold\n"
         "from pool3.cli import app\n"
         "print(pool3.__file__, pool3_kernels.__file__, pool3.__version__)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env={"PYTHONPATH": str(target)}
-    )
-    pool3_file, kernels_file, version = done.stdout.split()
+    installed = {"PYTHONPATH": str(target)}
+
+    def output_of(*command: object) -> str:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=tmp_path, env=installed
+        ).stdout
+
+    pool3_file, kernels_file, version = output_of(sys.executable, "-c", code).split()
     assert Path(pool3_file).is_relative_to(target)
     assert Path(kernels_file).is_relative_to(target)
     assert wheel.name.startswith(f"pool3-{version}-")
-    help_text = subprocess.run(
-        [target / "bin" / "pool3", "--help"], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(target)}
-    ).stdout
-    assert "extract" in help_text
+    assert "extract" in output_of(target / "bin" / "pool3", "--help")
 
 
 def test_the_checkout_is_installed_in_place() -> None:

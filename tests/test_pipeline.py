@@ -133,6 +133,8 @@ def test_other_formats(tmp_path: Path, format_: str, animated: bool) -> None:
 def test_clean_message_keeps_the_reason_alone() -> None:
     raw = "{{function_node __wrapped__X_device_/job:localhost}} Input is empty. [Op:DecodeImage] name: x"
     assert clean_message(raw) == "Input is empty."
-    graph = "Graph execution error:\n\nDetected at node x defined at\n\nUnknown image format.\n\t [[{{node x}}]]"
+    graph = (
+        "Graph execution error:\n\nDetected at node x defined at\n\nUnknown image format.\n\t [[{{node x}}]]"
+    )
     assert clean_message(graph) == "Unknown image format."
     assert clean_message("") == "unknown error"

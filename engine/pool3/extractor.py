@@ -100,6 +100,7 @@ class Extractor:
     ) -> None:
         self.spec = spec or ExtractSpec()
         self._clock = StageClock()
+        self._runners: dict[tuple[int, tuple[int, int] | None], Runner] = {}
         with self._clock.stage("startup"):
             self.backbone = get_backbone(self.spec.backbone)
             self.placement: Placement = choose_device(self.spec.devices)
@@ -218,14 +219,19 @@ class Extractor:
         return self.spec.batch_size or max(1, min(DEFAULT_BATCH_SIZE, images))
 
     def _prepare(self, source: Source, batch_size: int) -> tuple[Runner, Pipeline]:
-        runner = Runner(
-            self.backbone,
-            self.weights.tensors,
-            self.spec.feature,
-            self.placement,
-            batch_size=batch_size,
-            image_shape=source.image_shape,
-        )
+        shape = (batch_size, source.image_shape)
+        runner = self._runners.get(shape)
+        if runner is None:
+            runner = Runner(
+                self.backbone,
+                self.weights.tensors,
+                self.spec.feature,
+                self.placement,
+                batch_size=batch_size,
+                image_shape=source.image_shape,
+            )
+            # The last shape alone: each compiled network holds the weights once more.
+            self._runners = {shape: runner}
         return runner, Pipeline(source, self.backbone.preprocessing, batch_size, runner.route)
 
     def _provenance(self, source: Source, batch_size: int) -> Provenance:

@@ -183,7 +183,7 @@ class Pipeline:
                     f"{self.source.description}: the source ended at image {first + offset}, before its length."
                 )
             if not isinstance(content, Unreadable):
-                data = content if isinstance(content, bytes) else np.ascontiguousarray(content)
+                data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
                 digests[offset] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
             kept.append(content)
         return _Span(first, kept, digests)
@@ -227,14 +227,12 @@ class Pipeline:
             image = resize_bilinear(pixels(content, shape)[tf.newaxis], size, half_pixel=half_pixel)
             return tf.ensure_shape(image[0], (size, size, 3))
 
-        @tf.function(
-            input_signature=[tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)], autograph=False
-        )
         def decode(content: Any, shape: Any) -> Any:
             absent = tf.equal(tf.strings.length(content), 0)
             return tf.cond(absent, lambda: tf.zeros((size, size, 3)), lambda: resized(content, shape))
 
-        return decode
+        signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)]
+        return tf.function(decode, input_signature=signature, autograph=False)
 
     def _one_by_one(self, span: _Span) -> tuple[Any, dict[int, Failure]]:
         """Decode each image of a span by itself, since one of them failed; return the images and the failures."""

@@ -43,8 +43,9 @@ def weights_file(oracle, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("feature", ["pool_3", "mixed_10", "softmax"])
-def test_equals_keras(oracle, weights_file, feature) -> None:
+# Single positions of mixed_10 carry their rounding in full; in pool_3 it averages out over 64 of them.
+@pytest.mark.parametrize(("feature", "bound"), [("pool_3", 1e-4), ("mixed_10", 5e-4), ("softmax", 1e-4)])
+def test_equals_keras(oracle, weights_file, feature, bound) -> None:
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (3, 150, 200, 3), dtype=np.uint8)
     extractor = Extractor(
@@ -56,4 +57,4 @@ def test_equals_keras(oracle, weights_file, feature) -> None:
     resized = tf.image.resize(images, (299, 299)).numpy()
     expected = network(keras.applications.inception_v3.preprocess_input(resized)).numpy().reshape(3, -1)
     for i in range(3):
-        assert np.abs(actual[i] - expected[i]).max() / np.abs(expected[i]).max() < 1e-4
+        assert np.abs(actual[i] - expected[i]).max() / np.abs(expected[i]).max() < bound

@@ -121,7 +121,7 @@ KINDS = {
     "tar.bz2": Kind(tar("bz2"), ArchiveSource, 9, lost="photos.tar.bz2"),
     "tar.xz": Kind(tar("xz"), ArchiveSource, 9, lost="photos.tar.xz"),
     "zip": Kind(zipped, ArchiveSource, 9, lost="photos.zip"),
-    "digits": Kind(digits, ArraySource, 1797, (8, 8), encoded=False),
+    "digits": Kind(digits, ArraySource, 1797, (12, 12), encoded=False),
     "several": Kind(several, ConcatSource, 29, encoded=False, lost="photos/ant/img2.png"),
     "limited": Kind(limited, LimitSource, 4, lost="photos/ant/img2.png"),
 }

@@ -23,8 +23,12 @@ def test_digits() -> None:
     images = np.stack(list(source.read(0, 1797)))  # type: ignore[arg-type]
     assert (images.min(), images.max()) == (0, 255)
     np.testing.assert_array_equal(images[..., 0], images[..., 2])
-    expected = [round(value * 255 / 16) for value in bunch.images[5].ravel()]
-    assert images[5, ..., 1].ravel().tolist() == expected
+    expected = [round(255 - value * 255 / 16) for value in bunch.images[5].ravel()]
+    assert images.shape == (1797, 12, 12, 3)
+    assert images[5, 2:-2, 2:-2, 1].ravel().tolist() == expected
+    margin = np.ones((12, 12), bool)
+    margin[2:-2, 2:-2] = False
+    assert (images[:, margin] == 255).all()
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.png", "sklearn:faces", "https://example.org/x.png", ""])

@@ -26,4 +26,15 @@ def get_backbone(name: str) -> Backbone:
         raise SpecError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.") from None
 
 
-__all__ = ["BACKBONES", "Backbone", "ConvLayer", "Network", "Preprocessing", "Tensors", "get_backbone"]
+__all__ = [
+    "BACKBONES",
+    "EFFICIENTNET_LITE0",
+    "INCEPTION_V3",
+    "INCEPTION_V3_KERAS",
+    "Backbone",
+    "ConvLayer",
+    "Network",
+    "Preprocessing",
+    "Tensors",
+    "get_backbone",
+]

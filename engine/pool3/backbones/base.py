@@ -104,6 +104,38 @@ class Backbone(ABC):
             shapes |= layer.tensors()
         return shapes | dict(self.dense)
 
+    def folded(self, tensors: Tensors) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Fold every layer's batch norm into its convolution: scope → weights as in the layer's shape, bias (out,)."""
+        from pool3_kernels.fold import fold_batch_norm
+
+        return {
+            layer.scope: fold_batch_norm(
+                tensors[f"{layer.scope}/weights"],
+                beta=tensors[f"{layer.scope}/beta"],
+                gamma=tensors[f"{layer.scope}/gamma"] if layer.gamma else None,
+                mean=tensors[f"{layer.scope}/mean"],
+                variance=tensors[f"{layer.scope}/variance"],
+                epsilon=self.batch_norm_epsilon,
+                depthwise=layer.depthwise,
+            )
+            for layer in self.layers
+        }
+
+    def normalised(self, pixels: Any) -> Any:
+        """Pixels in 0–255 of any numeric dtype → the float32 that the first convolution takes."""
+        import tensorflow as tf
+
+        return (tf.cast(pixels, tf.float32) - self.preprocessing.offset) * self.preprocessing.scale
+
     @abstractmethod
     def build(self, tensors: Tensors, features: tuple[str, ...]) -> Network:
         """Make the inference network (batch norm folded, float32) that returns the named features."""
+
+
+def class_scores(pooled: Any, tensors: Tensors) -> dict[str, Any]:
+    """The classifier on top: (B, D) float32 → ``logits`` and ``softmax``, each (B, classes) float32."""
+    import tensorflow as tf
+
+    product = tf.linalg.matmul(pooled, tf.constant(tensors["softmax/weights"]))
+    logits = tf.nn.bias_add(product, tf.constant(tensors["softmax/biases"]))
+    return {"logits": logits, "softmax": tf.nn.softmax(logits)}

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors
+from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors, class_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +86,7 @@ class EfficientNetLite0(Backbone):
         """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf
 
-        from pool3_kernels.fold import fold_batch_norm
-
-        folded: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-        for layer in self.layers:
-            norm = {n: tensors[f"{layer.scope}/{n}"] for n in ("beta", "gamma", "mean", "variance")}
-            folded[layer.scope] = fold_batch_norm(
-                tensors[f"{layer.scope}/weights"],
-                epsilon=self.batch_norm_epsilon,
-                depthwise=layer.depthwise,
-                **norm,
-            )
+        folded = self.folded(tensors)
 
         def conv(layer: ConvLayer, x: Any, *, activate: bool = True) -> Any:
             weights, bias = folded[layer.scope]
@@ -112,9 +99,7 @@ class EfficientNetLite0(Backbone):
             return tf.nn.relu6(x) if activate else x
 
         def network(pixels: Any) -> dict[str, Any]:
-            p = self.preprocessing
-            x = (tf.cast(pixels, tf.float32) - p.offset) * p.scale
-            x = conv(self.layers[0], x)
+            x = conv(self.layers[0], self.normalised(pixels))
             for block in self.blocks:
                 start = x
                 *inner, project = block.layers()
@@ -126,11 +111,7 @@ class EfficientNetLite0(Backbone):
             found = {"head": conv(self.layers[-1], x)}
             found["pool"] = tf.reduce_mean(found["head"], axis=(1, 2))
             if {"logits", "softmax"} & set(features):
-                found["logits"] = tf.nn.bias_add(
-                    tf.linalg.matmul(found["pool"], tf.constant(tensors["softmax/weights"])),
-                    tf.constant(tensors["softmax/biases"]),
-                )
-                found["softmax"] = tf.nn.softmax(found["logits"])
+                found |= class_scores(found["pool"], tensors)
             return {name: found[name] for name in features}
 
         return network

@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors
+from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors, class_scores
 
 Padding = Literal["SAME", "VALID"]
 
@@ -206,15 +203,7 @@ class InceptionV3(Backbone):
         """
         import tensorflow as tf
 
-        from pool3_kernels.fold import fold_batch_norm
-
-        folded: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-        for layer in self.layers:
-            norm = {n: tensors[f"{layer.scope}/{n}"] for n in ("beta", "mean", "variance")}
-            gamma = tensors[f"{layer.scope}/gamma"] if layer.gamma else None
-            folded[layer.scope] = fold_batch_norm(
-                tensors[f"{layer.scope}/weights"], gamma=gamma, epsilon=self.batch_norm_epsilon, **norm
-            )
+        folded = self.folded(tensors)
 
         def conv(scope: str, step: Conv, x: Any) -> Any:
             weights, bias = folded[scope]
@@ -226,18 +215,13 @@ class InceptionV3(Backbone):
             return op(x, 3, step.stride, step.padding)
 
         def network(pixels: Any) -> dict[str, Any]:
-            p = self.preprocessing
-            x = (tf.cast(pixels, tf.float32) - p.offset) * p.scale
+            x = self.normalised(pixels)
             found: dict[str, Any] = {}
             for module in self.modules:
                 x = _forward(module, x, conv, pool, found)
             found["pool_3"] = tf.reduce_mean(x, axis=(1, 2))
             if {"logits", "softmax"} & set(features):
-                found["logits"] = tf.nn.bias_add(
-                    tf.linalg.matmul(found["pool_3"], tf.constant(tensors["softmax/weights"])),
-                    tf.constant(tensors["softmax/biases"]),
-                )
-                found["softmax"] = tf.nn.softmax(found["logits"])
+                found |= class_scores(found["pool_3"], tensors)
             return {name: found[name] for name in features}
 
         return network
