@@ -16,8 +16,8 @@ name                 shape and dtype            holds
 
 A dataset without rows has no chunks and no checksums. Root attributes: ``schema``, every field of `Provenance`
 (``feature_shape`` as an int64 array, ``libraries`` as a JSON object), ``inputs``, ``rows``, ``failures``
-(counts; ``inputs == rows + failures``), ``ids_sha256`` (hexadecimal; over each id in UTF-8 followed by a NUL byte, in row
-order), ``finished`` (UTC, ISO 8601) and ``sealed``.
+(counts; ``inputs == rows + failures``), ``ids_sha256`` (hexadecimal; over each id in UTF-8 followed by a NUL
+byte, in row order), ``finished`` (UTC, ISO 8601) and ``sealed``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import numpy as np
 SCHEMA = 1
 
 CHUNK_BYTES = 1 << 20
-"""Size of a chunk of ``/features``, about: HDF5's default chunk cache holds 1 MiB, so that it fits in every reader's."""
+"""About the size of a chunk of ``/features``: it fits in HDF5's default chunk cache of 1 MiB."""
 
 FAILURE_FIELDS = ("index", "id", "stage", "error", "message")
 """Fields of the compound ``/failures``: int64, then four UTF-8 strings."""
@@ -88,10 +88,7 @@ class Provenance:
 
     def to_mapping(self) -> dict[str, Any]:
         """The fields by name, JSON-able, all text in valid UTF-8."""
-        return {
-            field.name: _plain(getattr(self, field.name))
-            for field in fields(self)
-        }
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
     def to_attributes(self) -> dict[str, Any]:
         """The fields by name, as types that HDF5 has."""

@@ -1,10 +1,10 @@
-"""One committed range as one file: a header, then plain arrays, each with a CRC-32.
+"""One committed range as one file: plain arrays, then a footer with the CRC-32 of each.
 
-HDF5 is not used here: a shard is written once, read once in order, and gone after the seal. Written this way it costs
-little more than the bare bytes, where HDF5's own format takes about half as long again (see ``make bench``, case ``sink``).
+HDF5 is not used here: a shard is written once, read once in order, and gone after the seal. Written this way it
+costs little more than the bare bytes, where HDF5's own format takes about half as long again.
 
-Layout, little-endian: the 8 bytes `MAGIC`; the header's length as uint32 and its CRC-32 as uint32; the header, JSON in
-UTF-8; the blocks of `BLOCKS`, back to back, of the sizes that the header says. ``ids`` and ``failures`` are JSON in UTF-8.
+Layout, little-endian: the blocks of `BLOCKS`, back to back, of the sizes that the footer says (``ids`` and ``failures``
+are JSON in UTF-8); the footer, JSON; its length and its CRC-32 as uint32; the 8 bytes `MAGIC`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,10 @@ from pool3.store.disk import written_aside
 from pool3.store.rows import Failure, Rows
 
 MAGIC = b"pool3sh1"
-_LENGTHS = struct.Struct("<II")
+_PIECE = 1 << 18
+"""Bytes that are summed and written at a time."""
+
+_END = struct.Struct("<II8s")
 
 BLOCKS = ("source_index", "labels", "content_sha256", "ids", "failures", "features")
 """Names of the blocks in the order of the file; the features come last, so that they can be read in pieces."""
@@ -38,7 +42,7 @@ class Block(NamedTuple):
     crc32: int
 
 
-class Header(NamedTuple):
+class Footer(NamedTuple):
     """What a shard says of itself.
 
     Attributes:
@@ -72,65 +76,71 @@ def write_shard(path: Path, rows: Rows, run: str) -> None:
         OSError: it cannot be written.
     """
     failures = [tuple(getattr(f.storable(), name) for name in Failure.__slots__) for f in rows.failures]
-    data = {
+    data: dict[str, memoryview] = {
         "source_index": _bytes(rows.source_index, "<i8"),
         "labels": _bytes(rows.labels, "<i4"),
         "content_sha256": _bytes(rows.content_sha256, "u1"),
-        "ids": json.dumps(list(rows.ids), ensure_ascii=False).encode(),
-        "failures": json.dumps(failures, ensure_ascii=False).encode(),
+        "ids": memoryview(json.dumps(list(rows.ids), ensure_ascii=False).encode()),
+        "failures": memoryview(json.dumps(failures, ensure_ascii=False).encode()),
         "features": _bytes(rows.features, "<f4"),
     }
-    header = json.dumps(
-        {
+    sums: dict[str, int] = {}
+    with written_aside(path) as file:
+        for name in BLOCKS:
+            sums[name] = 0
+            for start in range(0, len(data[name]), _PIECE):
+                # Sum and write while the piece is in the processor's cache.
+                piece = data[name][start : start + _PIECE]
+                sums[name] = zlib.crc32(piece, sums[name])
+                file.write(piece)
+        footer = {
             "run": run,
             "start": rows.start,
             "stop": rows.stop,
             "rows": len(rows.source_index),
             "failures": len(failures),
             "width": rows.features.shape[1],
-            "blocks": {name: [memoryview(data[name]).nbytes, zlib.crc32(data[name])] for name in BLOCKS},
+            "blocks": {name: [data[name].nbytes, sums[name]] for name in BLOCKS},
         }
-    ).encode()
-    with written_aside(path) as file:
-        file.write(MAGIC + _LENGTHS.pack(len(header), zlib.crc32(header)) + header)
-        for name in BLOCKS:
-            file.write(data[name])
+        text = json.dumps(footer).encode()
+        file.write(text + _END.pack(len(text), zlib.crc32(text), MAGIC))
 
 
-def _bytes(array: NDArray[Any], dtype: str) -> NDArray[np.uint8]:
+def _bytes(array: NDArray[Any], dtype: str) -> memoryview:
     """The array's bytes, without a copy where it is contiguous already."""
-    return np.ascontiguousarray(array, dtype=dtype).reshape(-1).view(np.uint8)
+    return np.ascontiguousarray(array, dtype=dtype).reshape(-1).view(np.uint8).data
 
 
 class ShardReader:
-    """A shard open for one pass: small blocks whole, then the features in pieces of any size; each is checked.
+    """A shard open for reading: small blocks whole, the features once, in pieces of any size; each is checked.
 
     Attributes:
         path: the file.
-        header: what it says of itself.
+        footer: what it says of itself.
     """
 
     path: Path
-    header: Header
+    footer: Footer
 
     def __init__(self, path: Path) -> None:
-        """Open a shard and check its header and its size.
+        """Open a shard and check its footer and its size.
 
         Raises:
             StoreError: it is missing, damaged, or no shard.
         """
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            self._file: BufferedReader = path.open("rb")
         except OSError as error:
             raise StoreError(f"the shard {path} cannot be read ({error.strerror})") from error
+        self._offsets: dict[str, int] = {}
         try:
-            self.header = self._read_header()
+            self.footer = self._read_footer()
         except BaseException:
             self._file.close()
             raise
         self._crc = 0
-        self._left = self.header.rows
+        self._done = 0
 
     def __enter__(self) -> Self:
         return self
@@ -140,31 +150,30 @@ class ShardReader:
     ) -> None:
         self._file.close()
 
-    def _read_header(self) -> Header:
-        if self._file.read(len(MAGIC)) != MAGIC:
-            raise self._damaged("it does not begin like a shard")
-        try:
-            length, crc = _LENGTHS.unpack(self._file.read(_LENGTHS.size))
-        except struct.error as error:
-            raise self._damaged("it is truncated") from error
-        text = self._file.read(length)
-        if len(text) != length:
+    def _read_footer(self) -> Footer:
+        size = self.path.stat().st_size
+        if size < _END.size:
             raise self._damaged("it is truncated")
+        self._file.seek(size - _END.size)
+        length, crc, magic = _END.unpack(self._file.read(_END.size))
+        if magic != MAGIC or length > size - _END.size:
+            raise self._damaged("it does not end like a shard")
+        self._file.seek(size - _END.size - length)
+        text = self._file.read(length)
         if zlib.crc32(text) != crc:
-            raise self._damaged("the checksum of its header is wrong")
+            raise self._damaged("the checksum of its footer is wrong")
         fields = json.loads(text)
-        blocks = {name: Block(*fields.pop("blocks_")[name]) for name in ()} or {
-            name: Block(*pair) for name, pair in fields["blocks"].items()
-        }
-        header = Header(**(fields | {"blocks": blocks}))
-        size = len(MAGIC) + _LENGTHS.size + length + sum(block.size for block in blocks.values())
-        found = self.path.stat().st_size
-        if found != size:
-            raise self._damaged(f"it has {found:,} bytes, where its header says {size:,}")
-        return header
+        blocks = {name: Block(*fields["blocks"][name]) for name in BLOCKS}
+        end = 0
+        for name, block in blocks.items():
+            self._offsets[name] = end
+            end += block.size
+        if end + length + _END.size != size:
+            raise self._damaged(f"it has {size:,} bytes, which is not what its footer says")
+        return Footer(**(fields | {"blocks": blocks}))
 
     def source_index(self) -> NDArray[np.int64]:
-        """(n,) int64. The methods up to `failures` are called in this order, each once."""
+        """(n,) int64."""
         return np.frombuffer(self._block("source_index"), "<i8")
 
     def labels(self) -> NDArray[np.int32]:
@@ -192,23 +201,25 @@ class ShardReader:
         Raises:
             StoreError: the shard is damaged.
         """
-        count = min(self._left, len(out))
-        view = out[:count].reshape(-1).view(np.uint8)
-        if self._file.readinto(memoryview(view)) != view.nbytes:  # type: ignore[attr-defined]
+        count = min(self.footer.rows - self._done, len(out))
+        view = out[:count].reshape(-1).view(np.uint8).data
+        self._file.seek(self._offsets["features"] + self._done * 4 * self.footer.width)
+        if self._file.readinto(view) != view.nbytes:
             raise self._damaged("it is truncated")
         self._crc = zlib.crc32(view, self._crc)
-        self._left -= count
-        if not self._left:
+        self._done += count
+        if self._done == self.footer.rows:
             self._check("features", self._crc)
         return count
 
     def _block(self, name: str) -> bytes:
-        data = self._file.read(self.header.blocks[name].size)
+        self._file.seek(self._offsets[name])
+        data = self._file.read(self.footer.blocks[name].size)
         self._check(name, zlib.crc32(data))
         return data
 
     def _check(self, name: str, crc: int) -> None:
-        if crc != self.header.blocks[name].crc32:
+        if crc != self.footer.blocks[name].crc32:
             raise self._damaged(f"the checksum of its {name} is wrong")
 
     def _damaged(self, why: str) -> StoreError:
@@ -217,10 +228,10 @@ class ShardReader:
         )
 
 
-def total(headers: Iterable[Header]) -> tuple[int, int]:
+def total(footers: Iterable[Footer]) -> tuple[int, int]:
     """Rows and failures of several shards together."""
     rows = failures = 0
-    for header in headers:
-        rows += header.rows
-        failures += header.failures
+    for footer in footers:
+        rows += footer.rows
+        failures += footer.failures
     return rows, failures

@@ -1,0 +1,215 @@
+"""The writer: commits ranges durably, resumes, refuses what does not fit, and seals."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pool3.errors import OutputExistsError, StoreError
+from pool3.store.folder import ShardFolder
+from pool3.store.manifest import Manifest
+from pool3.store.reader import open_features
+from pool3.store.rows import Rows, check_rows
+from pool3.store.schema import Provenance
+from pool3.store.seal import PARTIAL, write_sealed
+from pool3.store.shard import total
+
+
+class FeatureWriter:
+    """Writes one feature file, range by range; a context manager. Made by `FeatureWriter.open`.
+
+    Leaving the block keeps what was committed and seals nothing. A writer of an output that is sealed already
+    has nothing pending; its `seal` returns the path.
+
+    Attributes:
+        path: the output.
+        provenance: the recorded one: a resumed run keeps the batch size of the run that began the file.
+        inputs: images in the source.
+        rows_per_shard: images in a range, as the run that began the file chose.
+        rows: count of rows committed so far.
+        failures: count of failures committed so far.
+    """
+
+    path: Path
+    provenance: Provenance
+    inputs: int
+    rows_per_shard: int
+    rows: int
+    failures: int
+
+    def __init__(self, path: Path, manifest: Manifest, *, rows: int, failures: int) -> None:
+        self.path = path
+        self.provenance = manifest.provenance
+        self.inputs = manifest.inputs
+        self.rows_per_shard = manifest.rows_per_shard
+        self.rows, self.failures = rows, failures
+        self._manifest = manifest
+        self._folder = ShardFolder(path)
+        self._pending: dict[tuple[int, int], None] = {}  # a set that keeps its order
+        self._sealed = False
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        provenance: Provenance,
+        *,
+        inputs: int,
+        width: int,
+        label_names: Sequence[str],
+        rows_per_shard: int,
+        overwrite: bool = False,
+    ) -> FeatureWriter:
+        """Begin an output, or go on with one of the same settings.
+
+        Args:
+            path: the HDF5 file; folders above it are made.
+            provenance: of this run. A run may go on where all of `IDENTITY` agrees.
+            inputs: images in the source; must agree.
+            width: numbers a row, D; must agree.
+            label_names: the classes' names; must agree.
+            rows_per_shard: images in a range; where the output was begun already, its own count holds.
+            overwrite: discard an existing output, finished or not, whatever made it.
+
+        Raises:
+            OutputExistsError: the output was made with other settings, each of which is named, or is no feature
+                file; nothing was touched.
+            StoreError: what was committed is damaged, or nothing can be written there.
+        """
+        path = Path(path)
+        new = Manifest(provenance, inputs, width, tuple(label_names), rows_per_shard)
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder; name a file to write, such as {path / 'features.h5'}")
+        with _writing(path):
+            folder = ShardFolder(path)
+            if overwrite:
+                folder.remove()
+                path.unlink(missing_ok=True)
+            if path.exists():
+                return cls._finished(path, new)
+            old = folder.manifest()
+            if old is None:
+                folder.begin(new)
+            else:
+                _refuse_other(path, "begun", old.differences(new))
+            folder.remove_leftovers()
+            path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
+            manifest = old or new
+            committed = folder.committed(manifest)
+            rows, failures = total(committed.values())
+            writer = cls(path, manifest, rows=rows, failures=failures)
+            writer._pending = dict.fromkeys(r for r in manifest.ranges() if r not in committed)
+            return writer
+
+    @classmethod
+    def _finished(cls, path: Path, new: Manifest) -> FeatureWriter:
+        try:
+            file = open_features(path)
+        except StoreError as error:
+            raise OutputExistsError(
+                f"{error}, so it was left alone; name another output, or --overwrite to discard it"
+            ) from error
+        with file:
+            old = Manifest(
+                file.provenance, file.inputs, file.features.shape[1], file.label_names, new.rows_per_shard
+            )
+            _refuse_other(path, "made", old.differences(new))
+            writer = cls(path, old, rows=len(file), failures=file.inputs - len(file))
+        # Shards beside a sealed file: the process died after the rename.
+        writer._folder.remove()
+        writer._sealed = True
+        return writer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take no more rows; what was committed stays."""
+        self._closed = True
+
+    def pending(self) -> list[tuple[int, int]]:
+        """Index ranges [start, stop) that are not committed yet, ascending."""
+        return list(self._pending)
+
+    def commit(self, rows: Rows) -> None:
+        """Commit one whole range of `pending`, in any order; durable when this returns.
+
+        Raises:
+            StoreError: the range is not pending, an index is not accounted for exactly once, an array has
+                another shape or dtype than `Rows` says, or the disk does not take it. What was committed
+                before is intact.
+        """
+        limits = (rows.start, rows.stop)
+        if self._closed:
+            raise StoreError(f"the writer of {self.path} is closed; open it again to commit")
+        if limits not in self._pending:
+            known = limits in self._manifest.ranges()
+            raise StoreError(
+                f"{self.path}: {rows.start} to {rows.stop} is "
+                f"{'committed already' if known else 'no range of this output'}; commit the ranges of pending()"
+            )
+        check_rows(rows, width=self._manifest.width, classes=len(self._manifest.label_names))
+        with _writing(self.path):
+            self._folder.commit(rows, self._manifest.run)
+        del self._pending[limits]
+        self.rows += len(rows.source_index)
+        self.failures += len(rows.failures)
+
+    def seal(self) -> Path:
+        """Turn the shards into one file, in one step, and remove them. Memory does not grow with the rows.
+
+        Returns:
+            The output's path.
+
+        Raises:
+            StoreError: not every input is accounted for, a shard is damaged, or the disk does not take the
+                file. The shards are intact then.
+        """
+        if self._sealed:
+            return self.path
+        with _writing(self.path):
+            # Counted anew from the disk: that is what will be copied.
+            committed = self._folder.committed(self._manifest)
+            rows, failures = total(committed.values())
+            if rows + failures != self.inputs:
+                raise StoreError(
+                    f"{self.path} cannot be sealed: {self.inputs} inputs, but {rows} rows and {failures} failures; "
+                    "run again to compute the rest"
+                )
+            shards = [self._folder.shard(limits) for limits in committed]
+            write_sealed(self.path, self._manifest, shards, rows=rows, failures=failures)
+            self._sealed = True
+            self._folder.remove()
+        return self.path
+
+
+def _refuse_other(path: Path, done: str, found: list[str]) -> None:
+    if found:
+        raise OutputExistsError(
+            f"{path} was {done} with other settings ({'; '.join(found)}), so it was left alone; "
+            "name another output, or --overwrite to discard it"
+        )
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into an error that says so."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror or error}); "
+            "what was committed is kept: mend this and run again"
+        ) from error
