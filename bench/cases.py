@@ -126,7 +126,8 @@ def _rows(shard: int) -> Rows:
     )
 
 
-def _provenance() -> Provenance:
+def provenance() -> Provenance:
+    """Of a file whose features mean nothing: what the store needs to begin one."""
     return Provenance(
         pool3_version="bench", pool3_commit="", backbone="inception_v3", feature="pool_3", feature_shape=(2048,),
         weights="random:0", weights_sha256="", tensor_digest="", preprocessing="", decoder="", precision="float32",
@@ -147,7 +148,7 @@ def _sink(folder: Path, shards: int) -> _Call:
         path = folder / f"{next(numbers)}.h5"
         with FeatureWriter.open(
             path,
-            _provenance(),
+            provenance(),
             inputs=shards * SHARD_ROWS,
             width=2048,
             label_names=("class",),

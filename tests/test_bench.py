@@ -1,0 +1,85 @@
+"""The bench measures what it says: statistics on known samples, then the command itself on quick cases."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.measure import Case, Result, measure
+from bench.table import table
+
+ROOT = Path(__file__).parents[1]
+
+
+def silent(done: int, total: int | None, remark: str = "") -> None:
+    """Take a report and show nothing."""
+
+
+def test_statistics_are_of_rates() -> None:
+    result = Result("x", "images", 10, 0.0, [1.0, 2.0, 4.0, 5.0, 10.0])
+    assert result.rates == [1.0, 2.0, 2.5, 5.0, 10.0]
+    assert result.median == 2.5
+    assert result.percentile(20) == pytest.approx(1.8)
+    assert result.percentile(80) == pytest.approx(6.0)
+    facts = result.to_dict(blog_loop=5.0)
+    assert facts["blog_ratio"] == pytest.approx(2.5 * 0.03)
+    assert facts["blog_loop_ratio"] == 0.5
+    assert Result("x", "rows", 10, 0.0, [1.0]).to_dict(5.0)["blog_ratio"] is None
+
+
+def test_cases_are_warmed_up_and_interleaved() -> None:
+    calls: list[str] = []
+
+    def setup(name: str):
+        def call() -> float:
+            calls.append(name)
+            return 0.5
+
+        return lambda: call
+
+    cases = [Case(name, "images", 1, setup(name)) for name in "ab"]
+    results = measure(cases, 3, silent)
+    assert calls == ["a", "b"] * 4
+    assert [r.samples for r in results] == [[0.5] * 3] * 2
+
+
+def test_a_call_that_does_not_time_itself_is_timed() -> None:
+    (result,) = measure([Case("x", "images", 1, lambda: lambda: None)], 2, silent)
+    assert len(result.samples) == 2
+    assert all(0 <= seconds < 1 for seconds in result.samples)
+
+
+def test_table_has_a_line_a_case() -> None:
+    results = [Result("blog_loop", "images", 10, 0.0, [1.0]), Result("sink", "rows", 10_000, 0.0, [1.0])]
+    lines = table(results, 10.0).splitlines()
+    assert len(lines) == 4
+    assert lines[2].split() == ["blog_loop", "10.00", "10.00", "10.00", "0.30", "1.00", "images"]
+    assert lines[3].split() == ["sink", "10,000", "10,000", "10,000", "–", "–", "rows"]
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_and_writes_json(tmp_path) -> None:
+    command = [sys.executable, "-m", "bench", "--output-dir", str(tmp_path), "--repeats", "1"]
+    for case in ("blog_loop", "forward/1", "decode/32", "sink", "end_to_end"):
+        command += ["--case", case]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("bench-*.json")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    cases = {case["name"]: case for case in document["cases"]}
+    assert set(cases) == {"blog_loop", "forward/1", "decode/32x32", "sink", "sink/plain_write", "end_to_end"}
+    assert all(case["median_per_second"] > 0 for case in cases.values())
+    assert cases["blog_loop"]["blog_loop_ratio"] == 1
+    assert document["machine"]["cpu"]["model"]
+    assert document["machine"]["libraries"]["tensorflow"]
+    for name in cases:
+        assert name in done.stdout
+
+
+def test_an_unknown_case_is_an_error(tmp_path) -> None:
+    command = [sys.executable, "-m", "bench", "--case", "nothing", "--output-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "nothing" in done.stderr

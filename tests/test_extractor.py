@@ -1,0 +1,127 @@
+"""The conductor through the Python API: independence of rows, resume, progress, failures."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pool3
+from pool3 import Extractor, ExtractSpec
+from pool3.errors import OutputExistsError, SourceError, SpecError
+from tests.images import pixels, write_folder
+
+SPEC = ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    return Extractor(SPEC)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.stack([pixels(40, 40, seed) for seed in range(19)])
+
+
+def test_a_row_has_the_same_bits_whatever_stands_beside_it(extractor, images) -> None:
+    """Alone, in the padded tail, in a full batch, and among other neighbours: at one compute shape, one result."""
+    together = extractor.embed(images)
+    assert together.shape == (19, 1280)
+    assert together.dtype == np.float32
+    alone = np.concatenate([extractor.embed(images[i : i + 1]) for i in range(19)])
+    np.testing.assert_array_equal(alone, together)
+    backwards = extractor.embed(images[::-1])[::-1]
+    np.testing.assert_array_equal(backwards, together)
+    assert len(np.unique(together, axis=0)) == 19
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_batch_sizes_agree(extractor, images, batch_size) -> None:
+    spec = ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=batch_size)
+    expected = extractor.embed(images)
+    actual = Extractor(spec).embed(images)
+    assert np.abs(actual - expected).max() / np.abs(expected).max() < 1e-5
+
+
+def test_the_routes_agree(extractor, images, tmp_path) -> None:
+    """Arrays of one size, resized on the device, against a source of mixed kinds, resized on the host."""
+    on_device = extractor.embed(images)
+    other = write_folder(tmp_path, 1)
+    on_host = extractor.embed([images, *map(str, other)])
+    np.testing.assert_array_equal(on_host[:19], on_device)
+
+
+def test_extract_reads_back_as_embed_gives_it(extractor, images, tmp_path) -> None:
+    result = extractor.extract(images, tmp_path / "out.h5")
+    with pool3.open_features(result.output) as file:
+        np.testing.assert_array_equal(file.features[:], extractor.embed(images))
+        assert file.provenance.batch_size == 8
+        assert file.provenance.route == "device"
+        assert file.provenance.tf32 is False
+        assert file.provenance.libraries["tensorflow"]
+
+
+def test_a_resumed_run_keeps_the_shape_and_gives_the_same_file(extractor, tmp_path, monkeypatch) -> None:
+    """Stopped by an error after the first range; gone on with by a run that asked for another batch size."""
+    monkeypatch.setattr("pool3.extractor.SHARD_ROWS", 16)
+    images = np.stack([pixels(12, 12, seed) for seed in range(40)])
+    calls = []
+
+    def stop_in_the_second_range(done: int, total: int, failures: int) -> None:
+        calls.append((done, total, failures))
+        if done > 24:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extractor.extract(images, tmp_path / "out.h5", progress=stop_in_the_second_range)
+    assert calls == [(8, 40, 0), (16, 40, 0), (24, 40, 0), (32, 40, 0)]
+    other = Extractor(ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=5))
+    resumed = other.extract(images, tmp_path / "out.h5")
+    assert resumed.computed == 24
+    assert resumed.batch_size == 8
+    straight = extractor.extract(images, tmp_path / "straight.h5")
+    with pool3.open_features(resumed.output) as a, pool3.open_features(straight.output) as b:
+        np.testing.assert_array_equal(a.features[:], b.features[:])
+        assert a.ids == b.ids
+
+
+def test_progress_reaches_the_end_and_counts_failures(extractor, tmp_path) -> None:
+    paths = write_folder(tmp_path / "images", 20)
+    paths[4].write_bytes(b"broken")
+    calls = []
+    result = extractor.extract(tmp_path / "images", tmp_path / "out.h5", progress=lambda *c: calls.append(c))
+    assert calls == [(8, 20, 1), (16, 20, 1), (20, 20, 1)]
+    assert (result.rows, result.failures) == (19, 1)
+    with pool3.open_features(result.output) as file:
+        assert file.failures[0].index == 4
+        assert file.failures[0].stage == "decode"
+
+
+def test_embed_names_the_first_broken_image(extractor, tmp_path) -> None:
+    paths = write_folder(tmp_path, 3)
+    paths[1].write_bytes(b"broken")
+    with pytest.raises(SourceError, match=paths[1].name):
+        extractor.embed(tmp_path)
+
+
+def test_the_function_form(images, tmp_path: Path) -> None:
+    arguments = {"backbone": "efficientnet_lite0", "devices": "cpu", "limit": 3}
+    assert pool3.extract(images, tmp_path / "out.h5", **arguments).rows == 3
+    assert pool3.extract(images, tmp_path / "out.h5", **arguments).computed == 0
+    with pytest.raises(OutputExistsError, match="feature: pool → softmax"):
+        pool3.extract(images, tmp_path / "out.h5", **arguments, feature="softmax")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"backbone": "vgg"},
+        {"feature": "mixed_11"},
+        {"precision": "int8"},
+        {"batch_size": -1},
+        {"devices": "gpu:x"},
+    ],
+)
+def test_unknown_settings_are_refused_on_construction(settings) -> None:
+    with pytest.raises(SpecError):
+        ExtractSpec(**settings)

@@ -1,0 +1,108 @@
+"""The choice of a device says why; TensorFlow's start-up chatter is held back, but never lost."""
+
+import os
+import subprocess
+import sys
+
+import pynvml
+import pytest
+
+from pool3 import nvml, runtime
+from pool3.errors import DeviceError
+
+SEEN = nvml.Nvml((nvml.Gpu(0, "NVIDIA H200", "GPU-1", 1 << 37),), "580.1", "")
+
+
+@pytest.fixture
+def no_tensorflow_gpu(monkeypatch) -> None:
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _kind=None: [])
+
+
+@pytest.mark.usefixtures("no_tensorflow_gpu")
+def test_auto_without_any_gpu_is_the_cpu_without_a_warning(monkeypatch) -> None:
+    monkeypatch.setattr(nvml, "query", lambda: nvml.Nvml((), "", "NVML: Driver Not Loaded"))
+    placement = runtime.choose_device("auto")
+    assert placement.device == "/CPU:0"
+    assert placement.warning == ""
+
+
+@pytest.mark.usefixtures("no_tensorflow_gpu")
+def test_a_gpu_that_tensorflow_does_not_see_is_a_warning(monkeypatch) -> None:
+    monkeypatch.setattr(nvml, "query", lambda: SEEN)
+    assert "NVIDIA H200" in runtime.choose_device("auto").warning
+
+
+@pytest.mark.usefixtures("no_tensorflow_gpu")
+@pytest.mark.parametrize("devices", ["gpu", "gpu:1"])
+def test_a_gpu_by_name_that_is_not_there_is_an_error_with_the_reason(monkeypatch, devices) -> None:
+    monkeypatch.setattr(nvml, "query", lambda: nvml.Nvml((), "", "NVML: Driver Not Loaded"))
+    with pytest.raises(DeviceError, match="Driver Not Loaded"):
+        runtime.choose_device(devices)
+
+
+@pytest.mark.usefixtures("no_tensorflow_gpu")
+def test_the_reasons_tell_the_causes_apart(monkeypatch) -> None:
+    monkeypatch.setattr(nvml, "query", lambda: SEEN)
+    monkeypatch.setattr("tensorflow.test.is_built_with_cuda", lambda: False)
+    assert "built without CUDA" in runtime.why_no_gpu()
+    monkeypatch.setattr("tensorflow.test.is_built_with_cuda", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert "CUDA_VISIBLE_DEVICES" in runtime.why_no_gpu()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert "pool3[gpu]" in runtime.why_no_gpu()
+
+
+def test_float32_means_float32() -> None:
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    runtime.choose_device("cpu")
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def test_nvml_without_a_driver_says_why(monkeypatch) -> None:
+    def fail() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", fail)
+    answer = nvml.query()
+    assert answer.gpus == ()
+    assert "Driver Not Loaded" in answer.reason
+
+
+def test_nvml_with_a_driver_lists_the_gpus(monkeypatch) -> None:
+    class Memory:
+        total = 1 << 37
+
+    answers = {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetMemoryInfo": lambda _: Memory,
+        "nvmlDeviceGetName": lambda index: f"GPU {index}",
+        "nvmlDeviceGetUUID": lambda index: f"GPU-{index}",
+        "nvmlSystemGetDriverVersion": lambda: "580.1",
+    }
+    for name, answer in answers.items():
+        monkeypatch.setattr(pynvml, name, answer)
+    found = nvml.query()
+    assert [gpu.name for gpu in found.gpus] == ["GPU 0", "GPU 1"]
+    assert found.gpus[1].to_dict() == {"index": 1, "name": "GPU 1", "uuid": "GPU-1", "memory_bytes": 1 << 37}
+    assert (found.driver, found.reason) == ("580.1", "")
+
+
+@pytest.mark.parametrize(("fails", "shown"), [(False, False), (True, True)])
+def test_what_was_held_back_comes_out_when_the_start_fails(fails, shown) -> None:
+    code = (
+        "import os\nfrom pool3.runtime import quiet_start\n"
+        "with quiet_start():\n"
+        "    os.write(2, b'chatter')\n"
+        f"    if {fails}: raise SystemExit(3)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == (3 if fails else 0)
+    assert ("chatter" in done.stderr) is shown
