@@ -96,11 +96,13 @@ def check_rows(rows: Rows, *, width: int, classes: int) -> None:
             f"{where}: {count} rows and {len(failed)} failures do not account for each of the "
             f"{rows.stop - rows.start} indices exactly once"
         )
-    for id_ in (*rows.ids, *(failure.id for failure in rows.failures)):
-        if storable(id_) != id_:
-            raise StoreError(
-                f"{where}: the id {id_!a} cannot be stored: ids are UTF-8 without NUL, so escape it"
-            )
+    ids = [*rows.ids, *(failure.id for failure in rows.failures)]
+    together = "".join(ids)
+    if storable(together) != together:
+        first = next(id_ for id_ in ids if storable(id_) != id_)
+        raise StoreError(
+            f"{where}: the id {first!a} cannot be stored: ids are UTF-8 without NUL, so escape it"
+        )
     if count and not (rows.labels.min() >= -1 and rows.labels.max() < classes):
         raise StoreError(
             f"{where}: labels lie between -1 and the {classes} label names; "

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.errors import StoreError
-from pool3.store.disk import written_aside
+from pool3.store.disk import start_writing, written_aside
 from pool3.store.rows import Failure, Rows
 
 MAGIC = b"pool3sh1"
-_PIECE = 1 << 18
+_PIECE = 1 << 20
 """Bytes that are summed and written at a time."""
 
 _END = struct.Struct("<II8s")
@@ -89,10 +89,12 @@ def write_shard(path: Path, rows: Rows, run: str) -> None:
         for name in BLOCKS:
             sums[name] = 0
             for start in range(0, len(data[name]), _PIECE):
-                # Sum and write while the piece is in the processor's cache.
+                # While the next piece is summed, the disk is busy with this one.
                 piece = data[name][start : start + _PIECE]
                 sums[name] = zlib.crc32(piece, sums[name])
                 file.write(piece)
+                if len(piece) == _PIECE:
+                    start_writing(file)
         footer = {
             "run": run,
             "start": rows.start,
