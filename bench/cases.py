@@ -39,8 +39,8 @@ def cases(scratch: Path, prefixes: Sequence[str]) -> list[Case]:
         *(Case(f"forward/{b}", "images", max(32, b), _forward(b)) for b in FORWARD_BATCHES),
         Case("decode/32x32", "images", 512, lambda: _decode(scratch / "small", 512, 32, 32)),
         Case("decode/500x375", "images", 64, lambda: _decode(scratch / "photos", 64, 375, 500)),
-        Case("sink", "rows", 8 * SHARD_ROWS, lambda: _sink(scratch / "sink", 8)),
-        Case("sink/plain_write", "rows", 8 * SHARD_ROWS, lambda: _plain_write(scratch / "plain", 8)),
+        Case("sink", "images", 8 * SHARD_ROWS, lambda: _sink(scratch / "sink", 8)),
+        Case("sink/plain_write", "images", 8 * SHARD_ROWS, lambda: _plain_write(scratch / "plain", 8)),
         Case("end_to_end", "images", END_TO_END_IMAGES - 32, lambda: _end_to_end(scratch / "end")),
     ]
     return [case for case in every if not prefixes or case.name.startswith(tuple(prefixes))]

@@ -38,10 +38,10 @@ class Experiment:
 
 
 def digits(folder: Path, run: Run) -> Experiment:
-    """Digits of scikit-learn → ``efficientnet_lite0`` → features → a linear SVM on one half, tested on the other."""
+    """Digits of scikit-learn → ``efficientnet_lite0`` → features → a linear SVM on three quarters, tested on the rest."""
     spec = ExtractSpec(backbone="efficientnet_lite0")
     extraction = run(spec, "sklearn:digits", folder / "digits.h5")
-    return Experiment((extraction,), classify(extraction.output))
+    return Experiment((extraction,), classify(extraction.output, test_fraction=0.25))
 
 
 def cifar10(
@@ -87,7 +87,7 @@ def cifar10(
         except Pool3Error as error:
             missing.append(str(error))
     if missing or archive is None:
-        raise Pool3Error(" ".join(missing))
+        raise Pool3Error("\n".join([*missing, "Or name the files: make cifar10 WEIGHTS=FILE CIFAR10=FILE."]))
     parts = {"train": "data_batch_1", "test": "test_batch"}
     sources = {
         name: open_source(CifarSource(archive, batches=(batch,)), limit=limit)

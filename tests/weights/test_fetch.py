@@ -271,3 +271,17 @@ def test_a_record_needs_exactly_one_hash():
     for hashes in ({}, {"sha256": "a", "md5": "b"}):
         with pytest.raises(SpecError, match="exactly one"):
             KnownFile(name="x", filename="x", urls=(), size=1, licence="", **hashes)
+
+
+def test_a_missing_network_is_not_waited_for(tmp_path, monkeypatch):
+    known = KnownFile(
+        name="x",
+        filename="x.bin",
+        urls=("http://nowhere.invalid/x.bin",),
+        size=1,
+        sha256="0" * 64,
+        licence="MIT",
+    )
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("it waited"))
+    with pytest.raises(DownloadError, match="its host cannot be found"):
+        fetch(known, directory=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
 import ssl
 import time
 import urllib.error
@@ -159,6 +160,10 @@ def _receive(url: str, known: KnownFile, part: Path, progress: Progress | None, 
         if error.code in _TRIED_AGAIN:
             raise _CutOffError(f"HTTP {error.code}") from None
         raise _RefusedError(f"HTTP {error.code}") from None
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, socket.gaierror):  # waiting mends a slow server, not a missing network
+            raise _RefusedError("its host cannot be found") from None
+        raise
     with response:
         begin = have if have and _continues(response, have) else 0  # a plain 200 starts from the first byte
         length = response.headers.get("Content-Length")
