@@ -38,7 +38,7 @@ class Experiment:
 
 
 def digits(folder: Path, run: Run) -> Experiment:
-    """Digits of scikit-learn → ``efficientnet_lite0`` → features → a linear SVM on three quarters, tested on the rest."""
+    """Digits → ``efficientnet_lite0`` → a linear SVM on three quarters of the features, tested on the rest."""
     spec = ExtractSpec(backbone="efficientnet_lite0")
     extraction = run(spec, "sklearn:digits", folder / "digits.h5")
     return Experiment((extraction,), classify(extraction.output, test_fraction=0.25))
