@@ -13,7 +13,7 @@ from bench.machine import fingerprint
 from bench.measure import measure
 from bench.table import table
 from pool3.commands.output import note, progress
-from pool3.runtime import quiet_start
+from pool3.runtime import start_tensorflow
 
 SCHEMA = 1
 
@@ -28,10 +28,7 @@ def main() -> int:
     if arguments.repeats < 1:
         parser.error("--repeats must be at least 1")
 
-    with quiet_start():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
+    start_tensorflow()
     from bench.cases import BLOG_LOOP, cases
 
     with tempfile.TemporaryDirectory(prefix="pool3-bench-") as scratch:

@@ -44,6 +44,15 @@ def quiet_start() -> Iterator[None]:
             os.close(stderr)
 
 
+def start_tensorflow() -> None:
+    """Import TensorFlow and let it look for devices, quietly: what the command line does before the rest."""
+    with quiet_start():
+        import tensorflow as tf
+
+        # The first look for devices is what makes its C++ code talk.
+        tf.config.list_physical_devices()
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
     """Where a network runs.

@@ -76,21 +76,21 @@ def run(
 ) -> ExtractResult:
     """Extract with progress and remarks on stderr."""
     from pool3.commands.output import note, progress
-    from pool3.runtime import quiet_start
-
-    with quiet_start():
-        import tensorflow as tf
-
-        # The first look for devices is what makes TensorFlow's C++ code talk.
-        tf.config.list_physical_devices()
-    from pool3.extractor import Extractor
+    from pool3.runtime import start_tensorflow
     from pool3.sources import open_source
+    from pool3.telemetry import StageClock
 
-    images = open_source(source, limit=limit)
+    clock = StageClock()
+    with clock.stage("scan"):
+        # First, since a mistyped path should not have to wait for TensorFlow.
+        images = open_source(source, limit=limit)
     if images.ignored:
         note(f"{images.description}: {images.ignored:,} other files are no images and were left out")
+    with clock.stage("startup"):
+        start_tensorflow()
+        from pool3.extractor import Extractor
     with progress("fetching weights", "bytes") as fetching:
-        extractor = Extractor(spec, fetching=fetching)
+        extractor = Extractor(spec, fetching=fetching, clock=clock)
     if extractor.placement.warning:
         note(extractor.placement.warning)
     with progress("extracting") as report:
