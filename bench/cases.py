@@ -166,7 +166,7 @@ def _sink(folder: Path, shards: int) -> _Call:
 
 
 def _plain_write(folder: Path, shards: int) -> _Call:
-    """The limit of the sink: the same bytes by plain sequential writes and one fsync each."""
+    """The limit of the sink: the same bytes by plain sequential writes and one fsync."""
     folder.mkdir(parents=True, exist_ok=True)
     blocks: list[NDArray[np.float32]] = [_rows(shard).features for shard in range(shards)]
 
@@ -178,7 +178,7 @@ def _plain_write(folder: Path, shards: int) -> _Call:
         with path.open("wb", buffering=0) as file:
             for block in blocks:
                 file.write(block.data.cast("B"))
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         seconds = time.perf_counter() - start
         path.unlink()
         return seconds

@@ -51,6 +51,8 @@ def start_tensorflow() -> None:
 
         # The first look for devices is what makes its C++ code talk.
         tf.config.list_physical_devices()
+        # Several networks in one process are several traces on purpose; TensorFlow would warn of each.
+        tf.get_logger().setLevel("ERROR")
 
 
 @dataclass(frozen=True, slots=True)
