@@ -180,7 +180,6 @@ def session_2015(graph: Any, *, batched: bool = False) -> Iterator[Any]:
         graph: a GraphDef, as from `graph_2015`.
         batched: import the graph with a float32 (N, H, W, 3) placeholder in the place of ``ExpandDims:0``, named
             ``images:0``, as FID tools feed batches.
-
     """
     imported = tf.Graph()
     with imported.as_default():

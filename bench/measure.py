@@ -23,7 +23,6 @@ class Case:
         count: units that one call works through.
         setup: prepares the case and returns the call to time; the call returns seconds where it times itself
             (leaving its own start-up out), else None.
-
     """
 
     name: str
@@ -42,7 +41,6 @@ class Result:
         count: units a sample.
         first_seconds: set-up and the first, untimed call: tracing and compilation are in here.
         samples: seconds, one a round.
-
     """
 
     name: str

@@ -23,7 +23,6 @@ def diagnose(folder: Path = Path()) -> dict[str, Any]:
 
     Args:
         folder: where outputs would go; its free disk space is reported.
-
     """
     import tensorflow as tf
 

@@ -18,6 +18,10 @@ class DeviceError(Pool3Error, RuntimeError):
     """A device was asked for that TensorFlow cannot use."""
 
 
+class ExtractionError(Pool3Error, RuntimeError):
+    """TensorFlow failed while it decoded or computed, for a reason that no single image is to blame for."""
+
+
 class SourceError(Pool3Error, ValueError):
     """A source of images cannot be read at all (a single bad image is a recorded failure, not this error)."""
 

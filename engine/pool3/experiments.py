@@ -26,7 +26,6 @@ class Experiment:
     Attributes:
         extractions: one a feature file.
         svm: the classifier's evaluation.
-
     """
 
     extractions: tuple[ExtractResult, ...]
@@ -67,7 +66,6 @@ def cifar10(
 
     Raises:
         Pool3Error: the weights or the images cannot be had; one message names all that is missing.
-
     """
     from pool3.backbones import INCEPTION_V3
     from pool3.sources import CifarSource, open_source

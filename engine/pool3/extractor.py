@@ -50,7 +50,6 @@ class ExtractResult:
         devices: what ran the network.
         batch_size: images a step.
         stages: stage → seconds; ``read`` runs beside the others.
-
     """
 
     output: Path
@@ -97,7 +96,6 @@ class Extractor:
         SpecError: a setting is unknown.
         WeightsError: the weights cannot be had or read.
         DeviceError: the device cannot be had.
-
     """
 
     def __init__(
@@ -132,7 +130,6 @@ class Extractor:
 
         Raises:
             SourceError: an image could not be read or decoded; the message names the first.
-
         """
         source = open_source(images)
         runner, pipeline = self._prepare(source, self._batch_size(len(source)))
@@ -166,7 +163,6 @@ class Extractor:
             SourceError: the source cannot be read at all.
             OutputExistsError: the output was made with other settings, and `overwrite` is not set.
             StoreError: the output cannot be written, or would not account for every input.
-
         """
         start = time.perf_counter()
         clock, self._clock = self._clock, StageClock()

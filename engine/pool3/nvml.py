@@ -15,7 +15,6 @@ class Gpu:
         name: product name.
         uuid: stable identifier.
         memory_bytes: total memory.
-
     """
 
     index: int
@@ -36,7 +35,6 @@ class Nvml:
         gpus: all GPUs of the machine.
         driver: the driver's version; empty where there is none.
         reason: why `gpus` is empty; empty where it is not.
-
     """
 
     gpus: tuple[Gpu, ...]

@@ -12,13 +12,14 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pool3.backbones import Preprocessing
-from pool3.errors import SourceError
+from pool3.errors import ExtractionError, SourceError
 from pool3.sources import Content, Source, Unreadable
 from pool3.store import Failure
 
@@ -43,7 +44,6 @@ class Batch:
         count: images that the span covers: rows from `count` on are padding.
         content_sha256: (batch_size, 32) uint8, digests of the files, or of the pixels where the source holds pixels.
         failures: those of this span, ascending.
-
     """
 
     start: int
@@ -64,6 +64,93 @@ class _Span:
 
 
 @dataclass(slots=True)
+class _Reader:
+    """Reads span by span, in tf.data's own thread; keeps of each what the failures and the store need.
+
+    Attributes:
+        spans: span number → what was read, until its batch is made.
+        error: what ended the reading; TensorFlow would turn it into an op error without its type.
+        seconds: time spent reading and hashing.
+    """
+
+    source: Source
+    batch_size: int
+    route: str
+    spans: dict[int, _Span] = field(default_factory=dict)
+    error: BaseException | None = None
+    seconds: float = 0.0
+
+    def read(self, ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
+        """Yield each span of the ranges as arrays of a static shape."""
+        try:
+            number = 0
+            for start, stop in ranges:
+                contents = self.source.read(start, stop)
+                for first in range(start, stop, self.batch_size):
+                    clock = time.perf_counter()
+                    span = self._read_span(contents, first, min(self.batch_size, stop - first))
+                    self.spans[number] = span
+                    packed = self.pack(span)
+                    self.seconds += time.perf_counter() - clock
+                    yield packed
+                    number += 1
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _read_span(self, contents: Iterator[Content], first: int, count: int) -> _Span:
+        digests = np.zeros((self.batch_size, 32), np.uint8)
+        kept: list[Content] = []
+        for index in range(first, first + count):
+            content = next(contents, None)
+            if content is None:
+                raise SourceError(f"{self.source.description}: it ended at image {index}, before its length")
+            self._check(content, index)
+            if not isinstance(content, Unreadable):
+                data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+                digests[index - first] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+            kept.append(content)
+        return _Span(first, kept, digests)
+
+    def _check(self, content: Content, index: int) -> None:
+        """Hold the source to its promise: what it did not promise would become a row of wrong pixels."""
+        if isinstance(content, Unreadable):
+            return
+        given = self.source.description
+        if isinstance(content, np.ndarray):
+            shape = content.shape
+            right = content.dtype == np.uint8 and len(shape) == 3 and shape[2] == 3 and min(shape) > 0
+            if not right or (self.route == "device" and shape[:2] != self.source.image_shape):
+                wanted = "" if self.source.image_shape is None else f" of {self.source.image_shape}"
+                raise SourceError(
+                    f"{given}: image {index} must be (H, W, 3) uint8{wanted}; received {shape} {content.dtype}"
+                )
+        elif self.route == "device":
+            raise SourceError(f"{given}: image {index} must be an array, since the source says it holds arrays")
+
+    def pack(self, span: _Span) -> Any:
+        """A span as arrays of a static shape: pixels for the device route, else bytes and the shapes of raw pixels.
+
+        A shape is (0, 0, 0) for an encoded image, and (-1, -1, -1) where there is none.
+        """
+        if self.route == "device":
+            height, width = self.source.image_shape or (0, 0)
+            batch = np.zeros((self.batch_size, height, width, 3), np.uint8)
+            for offset, content in enumerate(span.contents):
+                if isinstance(content, np.ndarray):
+                    batch[offset] = content
+            return batch
+        contents = np.full(self.batch_size, b"", dtype=object)
+        shapes = np.full((self.batch_size, 3), -1, np.int32)
+        for offset, content in enumerate(span.contents):
+            if isinstance(content, bytes):
+                contents[offset], shapes[offset] = content, 0
+            elif isinstance(content, np.ndarray):
+                contents[offset], shapes[offset] = content.tobytes(), content.shape
+        return contents, shapes
+
+
+@dataclass(slots=True)
 class Pipeline:
     """Turns index ranges of a source into batches.
 
@@ -73,8 +160,7 @@ class Pipeline:
         batch_size: rows a batch.
         route: ``device`` (the source's images have one size: uint8 batches) or ``host`` (float32, resized here).
         workers: spans decoded at a time.
-        read_seconds: time spent reading and hashing so far, beside the other stages.
-
+        read_seconds: time spent reading and hashing by the batches so far; it passes beside the other stages.
     """
 
     source: Source
@@ -83,52 +169,50 @@ class Pipeline:
     route: str
     workers: int = 2
     read_seconds: float = 0.0
-    _spans: dict[int, _Span] = field(default_factory=dict)
-    _error: BaseException | None = None
 
     def batches(self, ranges: Sequence[tuple[int, int]]) -> Iterator[Batch]:
         """Yield the batches of the ranges [start, stop), in order; a batch never crosses a range's boundary.
 
         Raises:
-            SourceError: the source broke its promise of one content an index.
-
+            SourceError: the source broke its promise: a content an index, of the right type and shape.
+            ExtractionError: TensorFlow failed for another reason than an image that cannot be decoded.
         """
         import tensorflow as tf
 
-        starts = [
-            (s, min(s + self.batch_size, stop))
-            for start, stop in ranges
-            for s in range(start, stop, self.batch_size)
-        ]
-        iterator = iter(self._dataset(ranges))
-        for number, (start, stop) in enumerate(starts):
-            failed: dict[int, Failure] = {}
-            try:
-                images = next(iterator)
-            except StopIteration:
-                raise SourceError(
-                    f"{self.source.description}: the source ended at image {start}, before its length."
-                ) from self._error
-            except tf.errors.OpError:
-                if self._error is not None:
-                    raise self._error from None
-                images, failed = self._one_by_one(self._spans[number])
-            span = self._spans.pop(number)
-            for offset, content in enumerate(span.contents):
-                if isinstance(content, Unreadable):
-                    failed[offset] = Failure(
-                        start + offset,
-                        self.source.ids[start + offset],
-                        "open",
-                        content.error,
-                        content.message,
-                    )
-            valid = np.arange(self.batch_size) < stop - start
-            valid[list(failed)] = False
-            failures = tuple(failed[offset] for offset in sorted(failed))
-            yield Batch(start, images, valid, stop - start, span.content_sha256, failures)
+        reader = _Reader(self.source, self.batch_size, self.route)
+        iterator = iter(self._dataset(reader, ranges))
+        number = 0
+        for start, stop in ranges:
+            for first in range(start, stop, self.batch_size):
+                failed: dict[int, Failure] = {}
+                try:
+                    images = next(iterator)
+                except tf.errors.OpError as error:
+                    if reader.error is not None:
+                        raise reader.error from None
+                    if self.route == "device" or not isinstance(error, _undecodable()):
+                        raise ExtractionError(
+                            f"TensorFlow failed on images {first} and after: {clean_message(error.message)}; "
+                            "what was committed is kept, run again"
+                        ) from error
+                    images, failed = self._one_by_one(reader, reader.spans[number])
+                span = reader.spans.pop(number)
+                number += 1
+                self.read_seconds, reader.seconds = self.read_seconds + reader.seconds, 0.0
+                yield self._batch(span, images, failed)
 
-    def _dataset(self, ranges: Sequence[tuple[int, int]]) -> Any:
+    def _batch(self, span: _Span, images: Any, failed: dict[int, Failure]) -> Batch:
+        for offset, content in enumerate(span.contents):
+            if isinstance(content, Unreadable):
+                index = span.start + offset
+                failed[offset] = Failure(index, self.source.ids[index], "open", content.error, content.message)
+        count = len(span.contents)
+        valid = np.arange(self.batch_size) < count
+        valid[list(failed)] = False
+        failures = tuple(failed[offset] for offset in sorted(failed))
+        return Batch(span.start, images, valid, count, span.content_sha256, failures)
+
+    def _dataset(self, reader: _Reader, ranges: Sequence[tuple[int, int]]) -> Any:
         import tensorflow as tf
 
         if self.route == "device":
@@ -139,10 +223,10 @@ class Pipeline:
                 tf.TensorSpec((self.batch_size,), tf.string),
                 tf.TensorSpec((self.batch_size, 3), tf.int32),
             )
-        dataset = tf.data.Dataset.from_generator(lambda: self._read(ranges), output_signature=signature)
+        dataset = tf.data.Dataset.from_generator(lambda: reader.read(ranges), output_signature=signature)
         if self.route == "host":
-            decode = self._decoder()
             size = self.preprocessing.size
+            decode = _decoder(self.preprocessing)
 
             def decode_span(contents: Any, shapes: Any) -> Any:
                 return tf.map_fn(
@@ -154,105 +238,70 @@ class Pipeline:
             dataset = dataset.map(decode_span, num_parallel_calls=self.workers, deterministic=True)
         return dataset.prefetch(_SPANS_AHEAD)
 
-    def _read(self, ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
-        """Read span by span, in tf.data's own thread; keep of each what the failures and the store need."""
-        try:
-            number = 0
-            for start, stop in ranges:
-                contents = self.source.read(start, stop)
-                for first in range(start, stop, self.batch_size):
-                    clock = time.perf_counter()
-                    span = self._read_span(contents, first, min(self.batch_size, stop - first))
-                    self._spans[number] = span
-                    packed = self._pack(span)
-                    self.read_seconds += time.perf_counter() - clock
-                    yield packed
-                    number += 1
-        except BaseException as error:
-            # TensorFlow would turn it into an op error without its type: `batches` raises the original.
-            self._error = error
-            raise
-
-    def _read_span(self, contents: Iterator[Content], first: int, count: int) -> _Span:
-        digests = np.zeros((self.batch_size, 32), np.uint8)
-        kept: list[Content] = []
-        for offset in range(count):
-            content = next(contents, None)
-            if content is None:
-                raise SourceError(
-                    f"{self.source.description}: the source ended at image {first + offset}, before its length."
-                )
-            if not isinstance(content, Unreadable):
-                data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-                digests[offset] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
-            kept.append(content)
-        return _Span(first, kept, digests)
-
-    def _pack(self, span: _Span) -> Any:
-        """A span as arrays of a static shape: pixels for the device route, else bytes and the shapes of raw pixels."""
-        if self.route == "device":
-            height, width = self.source.image_shape or (0, 0)
-            batch = np.zeros((self.batch_size, height, width, 3), np.uint8)
-            for offset, content in enumerate(span.contents):
-                if isinstance(content, np.ndarray):
-                    batch[offset] = content
-            return batch
-        contents = np.full(self.batch_size, b"", dtype=object)
-        shapes = np.zeros((self.batch_size, 3), np.int32)
-        for offset, content in enumerate(span.contents):
-            if isinstance(content, bytes):
-                # An empty file must fail as undecodable, while an empty string below means "no image".
-                contents[offset] = content or b"\0"
-            elif isinstance(content, np.ndarray):
-                contents[offset], shapes[offset] = content.tobytes(), content.shape
-        return contents, shapes
-
-    def _decoder(self) -> Any:
-        """A graph function: one image's bytes (or raw pixels and their shape) → (S, S, 3) float32."""
-        import tensorflow as tf
-
-        from pool3_kernels.resize import resize_bilinear
-
-        size = self.preprocessing.size
-        half_pixel = self.preprocessing.resize == "bilinear"
-
-        def pixels(content: Any, shape: Any) -> Any:
-            return tf.cond(
-                shape[0] > 0,
-                lambda: tf.reshape(tf.io.decode_raw(content, tf.uint8), shape),
-                lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-            )
-
-        def resized(content: Any, shape: Any) -> Any:
-            image = resize_bilinear(pixels(content, shape)[tf.newaxis], size, half_pixel=half_pixel)
-            return tf.ensure_shape(image[0], (size, size, 3))
-
-        def decode(content: Any, shape: Any) -> Any:
-            absent = tf.equal(tf.strings.length(content), 0)
-            return tf.cond(absent, lambda: tf.zeros((size, size, 3)), lambda: resized(content, shape))
-
-        signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)]
-        return tf.function(decode, input_signature=signature, autograph=False)
-
-    def _one_by_one(self, span: _Span) -> tuple[Any, dict[int, Failure]]:
+    def _one_by_one(self, reader: _Reader, span: _Span) -> tuple[Any, dict[int, Failure]]:
         """Decode each image of a span by itself, since one of them failed; return the images and the failures."""
         import tensorflow as tf
 
         size = self.preprocessing.size
         images = np.zeros((self.batch_size, size, size, 3), np.float32)
         failed: dict[int, Failure] = {}
-        decode = self._decoder()
-        contents, shapes = self._pack(span)
+        decode = _decoder(self.preprocessing)
+        contents, shapes = reader.pack(span)
         for offset in range(len(span.contents)):
             try:
-                images[offset] = decode(contents[offset], shapes[offset]).numpy()
-            except tf.errors.OpError as error:
+                # On the CPU, where tf.data decodes too: the neighbours of a broken image keep their bits.
+                with tf.device("/CPU:0"):
+                    images[offset] = decode(contents[offset], shapes[offset]).numpy()
+            except _undecodable() as error:
                 index = span.start + offset
                 message = clean_message(error.message)
                 failed[offset] = Failure(
                     index, self.source.ids[index], "decode", type(error).__name__, message
                 )
         return images, failed
+
+
+def _undecodable() -> tuple[type[Exception], ...]:
+    """What TensorFlow's decoders raise on a bad image; anything else, such as no memory, is no fault of the image."""
+    import tensorflow as tf
+
+    return (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.UnimplementedError)
+
+
+@cache
+def _decoder(preprocessing: Preprocessing) -> Any:
+    """A graph function: one image's bytes (or raw pixels) and its shape, see `_Reader.pack` → (S, S, 3) float32."""
+    import tensorflow as tf
+
+    from pool3_kernels.resize import resize_bilinear
+
+    size = preprocessing.size
+    half_pixel = preprocessing.resize == "bilinear"
+
+    def encoded(content: Any) -> Any:
+        # Of a WebP with transparency the decoder gives four channels or none; of all others it takes three.
+        return tf.cond(
+            tf.equal(tf.strings.substr(content, 0, 4), b"RIFF"),
+            lambda: tf.io.decode_image(content, expand_animations=False)[..., :3],
+            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
+        )
+
+    def pixels(content: Any, shape: Any) -> Any:
+        return tf.cond(
+            shape[0] > 0,
+            lambda: tf.reshape(tf.io.decode_raw(content, tf.uint8), shape),
+            lambda: encoded(content),
+        )
+
+    def resized(content: Any, shape: Any) -> Any:
+        image = resize_bilinear(pixels(content, shape)[tf.newaxis], size, half_pixel=half_pixel)
+        return tf.ensure_shape(image[0], (size, size, 3))
+
+    def decode(content: Any, shape: Any) -> Any:
+        return tf.cond(shape[0] < 0, lambda: tf.zeros((size, size, 3)), lambda: resized(content, shape))
+
+    signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)]
+    return tf.function(decode, input_signature=signature, autograph=False)
 
 
 def clean_message(message: str) -> str:

@@ -63,7 +63,6 @@ class Placement:
         device: TensorFlow's name, such as ``/GPU:0``.
         description: for people and for the feature file, such as ``GPU:0 (NVIDIA H200)``.
         warning: what the user should know about the choice; empty where there is nothing.
-
     """
 
     device: str
@@ -97,7 +96,6 @@ def choose_device(devices: str) -> Placement:
 
     Raises:
         DeviceError: a GPU was asked for that TensorFlow cannot use; the message says why.
-
     """
     import tensorflow as tf
 
@@ -144,7 +142,6 @@ class Runner:
         route: how images reach the network: ``device`` (uint8 of one size, resized on the device) or ``host``
             (float32, resized image by image in the `tf.data` graph).
         input_spec: shape and dtype of a batch.
-
     """
 
     def __init__(
@@ -190,7 +187,6 @@ class Runner:
 
         Returns:
             (batch_size, D) float32 on the host, one flattened feature a row.
-
         """
         import tensorflow as tf
 

@@ -35,7 +35,6 @@ class ExtractSpec:
 
     Raises:
         SpecError: on construction, where a setting is not one that pool3 knows.
-
     """
 
     backbone: str = "inception_v3"
@@ -71,7 +70,6 @@ def parse_batch_size(text: str) -> int:
 
     Raises:
         SpecError: it is neither.
-
     """
     if text == "auto":
         return 0

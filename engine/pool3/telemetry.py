@@ -17,7 +17,6 @@ class StageClock:
 
     Attributes:
         seconds: stage → seconds so far.
-
     """
 
     seconds: dict[str, float] = field(default_factory=dict)

@@ -18,7 +18,6 @@ def get_backbone(name: str) -> Backbone:
 
     Raises:
         SpecError: there is none.
-
     """
     try:
         return BACKBONES[name]

@@ -31,7 +31,6 @@ class ConvLayer:
         padding: TensorFlow's name for it.
         depthwise: whether each channel is convolved by itself.
         gamma: whether the batch norm has a scale.
-
     """
 
     scope: str
@@ -62,7 +61,6 @@ class Preprocessing:
         size: side of the square input, in pixels.
         offset: in pixel levels, 0–255.
         scale: factor after the offset.
-
     """
 
     resize: Literal["tf1-bilinear", "bilinear"]
@@ -86,7 +84,6 @@ class Backbone(ABC):
         batch_norm_epsilon: added to the variance.
         features: feature name → shape of one image's feature.
         main_feature: the feature taken by default.
-
     """
 
     name: str

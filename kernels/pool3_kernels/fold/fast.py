@@ -32,7 +32,6 @@ def fold_batch_norm(
 
     Returns:
         The folded weights, shaped as given, and the bias (out,), both float32.
-
     """
     scale = 1.0 / np.sqrt(variance.astype(np.float64) + epsilon)
     if gamma is not None:

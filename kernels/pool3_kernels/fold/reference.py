@@ -39,7 +39,6 @@ def conv_batch_norm(
 
     Returns:
         (B, H', W', out) float64.
-
     """
     import tensorflow as tf
 

@@ -12,7 +12,6 @@ def resize_bilinear(images: Any, size: int, *, half_pixel: bool) -> Any:
         images: tensor or array.
         size: side of the output, in pixels.
         half_pixel: False for the mapping of the 2015 graph, True for that of `tf.image.resize`.
-
     """
     import tensorflow as tf
 

@@ -34,7 +34,6 @@ def resize_bilinear(
 
     Returns:
         (B, size, size, C) float32.
-
     """
     x = images.astype(np.float32)
     top, bottom, down = _axis(x.shape[1], size, half_pixel)
