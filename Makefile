@@ -14,7 +14,7 @@ help: ## list the targets
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "pool3 needs Python 3.11, 3.12 or 3.13 on the PATH; or name one: make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.setup: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
@@ -29,10 +29,10 @@ setup: $(VENV)/.setup ## a virtual environment with pool3 in it
 setup-dev: $(VENV)/.setup-dev ## the same, with what tests and checks need
 
 run: setup ## the main job on an embedded default: digit images → features → SVM → accuracy
-	$(BIN)/pool3 demo --output-dir $(OUT)
+	$(BIN)/pool3 demo --output-dir $(OUT) $(if $(OVERWRITE),--overwrite)
 
-cifar10: setup ## the blog's experiment; offline: make cifar10 WEIGHTS=file CIFAR10=file
-	$(BIN)/pool3 cifar10 --output-dir $(OUT) $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(CIFAR10),--data '$(CIFAR10)')
+cifar10: setup ## the blog's experiment; with files of your own: WEIGHTS=file CIFAR10=file
+	$(BIN)/pool3 cifar10 --output-dir $(OUT) $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(CIFAR10),--data '$(CIFAR10)') $(if $(OVERWRITE),--overwrite)
 
 test: setup-dev ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -195,7 +196,7 @@ def _end_to_end(folder: Path) -> _Call:
         result = extractor.extract(images, folder / "out.h5", overwrite=True)
         if result.rows != END_TO_END_IMAGES:
             raise AssertionError(f"{result.rows} rows from {END_TO_END_IMAGES} images")
-        steady = (END_TO_END_IMAGES - result.batch_size) / result.steady_images_per_second
-        return steady + result.stages["seal"]
+        steady = (END_TO_END_IMAGES - result.batch_size) / (result.steady_images_per_second or math.nan)
+        return steady + result.stages["write"] + result.stages["seal"]
 
     return call

@@ -1,5 +1,6 @@
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from pool3.errors import EvaluationError, StoreNotFoundError
 from pool3.store import FeatureWriter, Rows, open_features
 from tests.store.examples import PROVENANCE
 
+X86 = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="scikit-learn-intelex exists for x86 alone"
+)
 DIGITS = tuple(f"digit {i}" for i in range(10))
 
 
@@ -70,7 +74,7 @@ def two_blobs(
     return save(folder / f"{len(list(folder.iterdir()))}.h5", features, numbers, names, **changes)
 
 
-@pytest.mark.parametrize("backend", ["sklearn", "intelex"])
+@pytest.mark.parametrize("backend", ["sklearn", pytest.param("intelex", marks=X86)])
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 def test_equals_scikit_learn_itself(folder, backend, kernel) -> None:
     from sklearn.svm import SVC
@@ -84,6 +88,7 @@ def test_equals_scikit_learn_itself(folder, backend, kernel) -> None:
     assert result.accuracy > 0.9
 
 
+@X86
 def test_backends_agree_on_a_split(folder) -> None:
     results = [classify(folder / "all.h5", backend=backend, seed=3) for backend in ("sklearn", "intelex")]
     assert (results[0].test_rows == results[1].test_rows).all()
@@ -215,6 +220,7 @@ def test_no_such_file() -> None:
         classify("nowhere.h5")
 
 
+@X86
 def test_auto_says_what_ran(folder, monkeypatch) -> None:
     result = classify(folder / "all.h5")
     assert (result.backend, result.backend_reason) == ("intelex", "auto: scikit-learn-intelex is installed")
@@ -226,6 +232,7 @@ def test_auto_says_what_ran(folder, monkeypatch) -> None:
         classify(folder / "all.h5", backend="intelex")
 
 
+@X86
 def test_a_fallback_inside_intelex_is_an_error(folder, monkeypatch) -> None:
     """A sparse matrix would be one cause; here the accelerated part is made to decline."""
     from sklearn.svm import SVC

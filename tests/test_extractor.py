@@ -1,14 +1,18 @@
 """The conductor through the Python API: independence of rows, resume, progress, failures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import pool3
 from pool3 import Extractor, ExtractSpec
-from pool3.errors import OutputExistsError, SourceError, SpecError
-from tests.images import pixels, write_folder
+from pool3.errors import ExtractionError, OutputExistsError, SourceError, SpecError
+from pool3.extractor import _rows_per_shard
+from pool3.sources import open_source
+from tests.images import pixels, write_folder, write_image
 
 SPEC = ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=8)
 
@@ -40,7 +44,7 @@ def test_batch_sizes_agree(extractor, images, batch_size) -> None:
     spec = ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=batch_size)
     expected = extractor.embed(images)
     actual = Extractor(spec).embed(images)
-    assert np.abs(actual - expected).max() / np.abs(expected).max() < 1e-5
+    assert (np.abs(actual - expected).max(axis=1) / np.abs(expected).max(axis=1)).max() < 1e-6
 
 
 def test_the_routes_agree(extractor, images, tmp_path) -> None:
@@ -83,6 +87,65 @@ def test_a_resumed_run_keeps_the_shape_and_gives_the_same_file(extractor, tmp_pa
     with pool3.open_features(resumed.output) as a, pool3.open_features(straight.output) as b:
         np.testing.assert_array_equal(a.features[:], b.features[:])
         assert a.ids == b.ids
+
+
+def test_images_that_changed_under_the_same_ids_are_noticed(extractor, images, tmp_path) -> None:
+    """Whether the output is finished or not: the ids of an array say nothing of its pixels."""
+    extractor.extract(images, tmp_path / "out.h5")
+    before = (tmp_path / "out.h5").read_bytes()
+    for other in (images[::-1], np.zeros((19, 30, 30, 3), np.uint8)):
+        with pytest.raises(OutputExistsError, match="changed|source_manifest"):
+            extractor.extract(other, tmp_path / "out.h5")
+    assert (tmp_path / "out.h5").read_bytes() == before
+    paths = write_folder(tmp_path / "images", 5)
+    extractor.extract(tmp_path / "images", tmp_path / "files.h5")
+    write_image(paths[4], pixels(9, 9, 77))
+    with pytest.raises(OutputExistsError, match=paths[4].name):
+        extractor.extract(tmp_path / "images", tmp_path / "files.h5")
+
+
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch) -> None:
+    """The file tells for each range of rows what computed it."""
+    monkeypatch.setattr("pool3.extractor.SHARD_ROWS", 8)
+    images = np.stack([pixels(12, 12, seed) for seed in range(24)])
+
+    def stop(done: int, total: int, failures: int) -> None:
+        if done > 8:
+            raise KeyboardInterrupt
+
+    first = Extractor(SPEC)
+    with pytest.raises(KeyboardInterrupt):
+        first.extract(images, tmp_path / "out.h5", progress=stop)
+    second = Extractor(SPEC)
+    second.placement = replace(second.placement, description="another CPU")
+    result = second.extract(images, tmp_path / "out.h5")
+    here = first.placement.description
+    assert result.devices == [here, "another CPU"]
+    with pool3.open_features(result.output) as file:
+        parts = [(part["start"], part["stop"], part["device"]) for part in file.environments]
+        assert parts == [(0, 8, here), (8, 24, "another CPU")]
+        assert file.environments[0]["libraries"] == file.provenance.libraries
+
+
+def test_wide_features_are_committed_in_fewer_rows() -> None:
+    assert _rows_per_shard(32, 2048) == 1024
+    assert _rows_per_shard(7, 2048) == 1022
+    assert _rows_per_shard(32, 8 * 8 * 2048) == 128
+    assert _rows_per_shard(2000, 2048) == 2000
+    assert _rows_per_shard(32, 73 * 73 * 64) == 32
+
+
+def test_no_memory_is_an_error_of_its_own(extractor, images, tmp_path, monkeypatch) -> None:
+    """It is no fault of the images: none of them becomes a failure."""
+
+    def exhausted(_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+
+    runner, _ = extractor._prepare(open_source(images), 8)
+    monkeypatch.setattr(runner, "_forward", exhausted)
+    with pytest.raises(ExtractionError, match="batch of 8 does not fit"):
+        extractor.extract(images, tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
 
 
 def test_progress_reaches_the_end_and_counts_failures(extractor, tmp_path) -> None:

@@ -1,6 +1,8 @@
 """Every image once, in order, by either route; one that fails takes no neighbour with it."""
 
+import base64
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,14 @@ import pytest
 import tensorflow as tf
 
 from pool3.backbones import Preprocessing
-from pool3.errors import SourceError
+from pool3.errors import ExtractionError, SourceError
 from pool3.pipeline import Pipeline, clean_message
 from pool3.sources import open_source
 from pool3_kernels.resize.reference import resize_bilinear
 from tests.images import pixels, write_folder, write_image
 
+OPAQUE_WEBP = "UklGRhwAAABXRUJQVlA4TA8AAAAvAAAAAAcQ/Y/+ByKi/wEA"
+TRANSPARENT_WEBP = "UklGRhwAAABXRUJQVlA4TA8AAAAvAAAAEAcQ/Y8CBiKi/wEA"
 SMALL = Preprocessing("tf1-bilinear", 16, 128.0, 0.0078125)
 
 
@@ -109,6 +113,47 @@ def test_a_source_that_ends_early_is_an_error(tmp_path: Path) -> None:
     source.read = lambda start, stop: whole(start, min(stop, 4))
     with pytest.raises(SourceError, match="ended at image 4"):
         collect(Pipeline(source, SMALL, 3, "host"), [(0, 6)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "content", "said"),
+    [
+        ((4, 4), b"bytes", "must be an array"),
+        ((4, 4), np.zeros((1, 1, 3), np.uint8), "received (1, 1, 3)"),
+        ((4, 4), np.full((4, 4, 3), 300.7), "float64"),
+        (None, np.zeros((0, 0, 3), np.uint8), "received (0, 0, 3)"),
+        (None, np.zeros((4, 4), np.uint8), "received (4, 4)"),
+    ],
+)
+def test_a_source_is_held_to_its_promise(shape, content, said) -> None:
+    source = open_source(np.zeros((2, 4, 4, 3), np.uint8))
+    source.image_shape = shape
+    source.read = lambda start, stop: iter([content] * (stop - start))
+    with pytest.raises(SourceError, match=re.escape(said)):
+        collect(Pipeline(source, SMALL, 2, "host" if shape is None else "device"), [(0, 2)])
+
+
+@pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError, tf.errors.InternalError])
+def test_trouble_that_is_not_the_images_is_no_failure_of_theirs(tmp_path, monkeypatch, error) -> None:
+    write_folder(tmp_path, 3)
+    pipeline = Pipeline(open_source(tmp_path), SMALL, 2, "host")
+
+    def broken(reader, ranges):
+        yield from ()
+        raise error(None, None, "trouble")
+
+    monkeypatch.setattr(Pipeline, "_dataset", lambda _, reader, ranges: broken(reader, ranges))
+    with pytest.raises(ExtractionError, match="trouble"):
+        collect(pipeline, [(0, 3)])
+
+
+def test_webp_with_and_without_transparency(tmp_path: Path) -> None:
+    """One red pixel, lossless; what is transparent keeps its colour."""
+    (tmp_path / "opaque.webp").write_bytes(base64.b64decode(OPAQUE_WEBP))
+    (tmp_path / "transparent.webp").write_bytes(base64.b64decode(TRANSPARENT_WEBP))
+    _, images, failures = collect(Pipeline(open_source(tmp_path), SMALL, 2, "host"), [(0, 2)])
+    assert failures == []
+    assert images[:, 3, 3].tolist() == [[255, 0, 0]] * 2
 
 
 @pytest.mark.parametrize(("format_", "animated"), [("gif", True), ("bmp", False)])

@@ -52,7 +52,15 @@ class Interrupted(BaseException):
     """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, which the argument parser would report in its own way."""
 
 
+_interrupted = False
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
+    global _interrupted
+    # An impatient second Ctrl-C must not cut short what the first one has begun to wind up.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _interrupted = True
     raise Interrupted
 
 
@@ -62,14 +70,18 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
-    except Pool3Error as error:
-        print(f"pool3: {error}", file=sys.stderr)
-        sys.exit(1)
-    except Interrupted:
-        print(
-            "pool3: interrupted; committed work is kept, the same command goes on from there", file=sys.stderr
-        )
-        sys.exit(130)
+    except BaseException as error:
+        # Libraries that were interrupted while they loaded raise something of their own.
+        if _interrupted:
+            print(
+                "pool3: interrupted; an extraction goes on from its last commit when run again",
+                file=sys.stderr,
+            )
+            sys.exit(130)
+        if isinstance(error, Pool3Error):
+            print(f"pool3: {error}", file=sys.stderr)
+            sys.exit(1)
+        raise
 
 
 if __name__ == "__main__":

@@ -43,54 +43,68 @@ def digits(folder: Path, run: Run) -> Experiment:
     return Experiment((extraction,), classify(extraction.output, test_fraction=0.25))
 
 
-def cifar10(
-    folder: Path,
-    run: Run,
-    *,
+def fetch_cifar10(
     data: str | None = None,
     weights: str | None = None,
-    limit: int | None = None,
+    *,
     offline: bool = False,
     fetching: Callable[[int, int | None], None] | None = None,
+) -> Path:
+    """Have at hand all that `cifar10` needs: its images and the weights, verified, fetched where they are not here.
+
+    Args:
+        data: CIFAR-10's python version, as a folder or a ``.tar.gz``; None to fetch it.
+        weights: as `ExtractSpec.weights`; None to fetch those of 2015-12-05.
+        offline: fetch nothing.
+        fetching: called with the bytes done and the bytes in all.
+
+    Returns:
+        Where the images are.
+
+    Raises:
+        Pool3Error: the weights or the images cannot be had; one message names all that is missing.
+    """
+    from pool3.backbones import INCEPTION_V3
+    from pool3.weights import CIFAR10, fetch, locate
+
+    missing: list[str] = []
+    place = Path(data) if data is not None else None
+    if place is not None and not place.exists():
+        missing.append(f"{place} does not exist; name CIFAR-10's python version, as a folder or a .tar.gz.")
+    # A wrong path is said before anything is fetched.
+    offline = offline or bool(missing)
+    try:
+        locate(INCEPTION_V3, weights, offline=offline, progress=fetching)
+    except WeightsNotFoundError as error:
+        missing.append(str(error))
+    if place is None:
+        try:
+            place = fetch(CIFAR10, offline=offline, progress=fetching)
+        except Pool3Error as error:
+            missing.append(str(error))
+    if missing or place is None:
+        raise Pool3Error("\n".join(missing))
+    return place
+
+
+def cifar10(
+    folder: Path, run: Run, data: Path, *, weights: str | None = None, limit: int | None = None
 ) -> Experiment:
     """The blog's experiment: batch 1 of CIFAR-10 to train, the test batch to test, on ``pool_3`` of 2015-12-05.
 
     Args:
         folder: where the feature files go.
         run: extracts one source.
-        data: CIFAR-10's python version, as a folder or a ``.tar.gz``; None to fetch it.
-        weights: as `ExtractSpec.weights`; None to fetch those of 2015-12-05.
+        data: from `fetch_cifar10`.
+        weights: as `ExtractSpec.weights`.
         limit: take the first so many images of each batch, for a quick look.
-        offline: fetch nothing.
-        fetching: called with the bytes done and the bytes in all.
-
-    Raises:
-        Pool3Error: the weights or the images cannot be had; one message names all that is missing.
     """
-    from pool3.backbones import INCEPTION_V3
     from pool3.sources import CifarSource, open_source
-    from pool3.weights import CIFAR10, fetch, locate
 
-    spec = ExtractSpec(backbone=INCEPTION_V3.name, weights=weights, offline=offline)
-    missing: list[str] = []
-    archive = Path(data) if data is not None else None
-    # Both are looked for before any work, so that one message tells the whole of what is missing.
-    try:
-        locate(INCEPTION_V3, weights, offline=offline, progress=fetching)
-    except WeightsNotFoundError as error:
-        missing.append(str(error))
-    if archive is None:
-        try:
-            archive = fetch(CIFAR10, offline=offline, progress=fetching)
-        except Pool3Error as error:
-            missing.append(str(error))
-    if missing or archive is None:
-        raise Pool3Error("\n".join([*missing, "Or name the files: make cifar10 WEIGHTS=FILE CIFAR10=FILE."]))
-    parts = {"train": "data_batch_1", "test": "test_batch"}
-    sources = {
-        name: open_source(CifarSource(archive, batches=(batch,)), limit=limit)
-        for name, batch in parts.items()
-    }
-    extractions = [run(spec, source, folder / f"cifar10-{name}.h5") for name, source in sources.items()]
-    train, test = (e.output for e in extractions)
+    spec = ExtractSpec(backbone="inception_v3", weights=weights)
+    extractions = []
+    for name, batch in (("train", "data_batch_1"), ("test", "test_batch")):
+        source = open_source(CifarSource(data, batches=(batch,)), limit=limit)
+        extractions.append(run(spec, source, folder / f"cifar10-{name}.h5"))
+    train, test = (extraction.output for extraction in extractions)
     return Experiment(tuple(extractions), classify(train, test, C=0.1, kernel="linear"))

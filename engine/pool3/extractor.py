@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from pool3 import provenance
 from pool3._version import __version__
 from pool3.backbones import get_backbone
-from pool3.errors import SourceError
-from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline
+from pool3.errors import OutputExistsError, SourceError
+from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
 from pool3.runtime import Placement, Runner, choose_device
-from pool3.sources import Source, open_source
-from pool3.spec import DEFAULT_BATCH_SIZE, SHARD_ROWS, ExtractSpec
+from pool3.sources import Source, Unreadable, open_source
+from pool3.spec import DEFAULT_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec
 from pool3.store import Failure, FeatureWriter, Provenance, Rows
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock, SteadyRate
 from pool3.weights import load_weights
@@ -39,7 +40,7 @@ class ExtractResult:
         failures: images that became a recorded failure.
         computed: images that this run worked on; the rest were committed before.
         seconds: wall time of this run, compilation included; the first run of an `Extractor` bears its start-up.
-        images_per_second: `computed` by `seconds`.
+        images_per_second: `computed` by `seconds`; None where nothing was computed.
         steady_images_per_second: from the first step's end to the last's; `images_per_second` where one step was all.
         blog_ratio: `steady_images_per_second` by the 33.3 of the blog post.
         backbone: name of the network.
@@ -58,9 +59,9 @@ class ExtractResult:
     failures: int
     computed: int
     seconds: float
-    images_per_second: float
-    steady_images_per_second: float
-    blog_ratio: float
+    images_per_second: float | None
+    steady_images_per_second: float | None
+    blog_ratio: float | None
     backbone: str
     feature: str
     weights: str
@@ -107,10 +108,12 @@ class Extractor:
     ) -> None:
         self.spec = spec or ExtractSpec()
         self._clock = clock or StageClock()
-        self._runners: dict[tuple[int, tuple[int, int] | None], Runner] = {}
+        self._runner: tuple[tuple[int, tuple[int, int] | None], Runner] | None = None
         with self._clock.stage("startup"):
             self.backbone = get_backbone(self.spec.backbone)
             self.placement: Placement = choose_device(self.spec.devices)
+            if self.placement.warning:
+                warnings.warn(self.placement.warning, stacklevel=2)
             self.weights = load_weights(
                 self.backbone,
                 self.spec.weights,
@@ -170,7 +173,6 @@ class Extractor:
         with clock.stage("scan"):
             images = open_source(source, limit=limit)
         batch_size = self._batch_size(len(images))
-        shard = -(-SHARD_ROWS // batch_size) * batch_size
         width = int(np.prod(self.backbone.features[self.spec.feature]))
         with FeatureWriter.open(
             output,
@@ -178,12 +180,13 @@ class Extractor:
             inputs=len(images),
             width=width,
             label_names=images.label_names,
-            rows_per_shard=shard,
+            rows_per_shard=_rows_per_shard(batch_size, width),
             overwrite=overwrite,
         ) as writer:
+            _check_unchanged(images, writer)
             ranges = writer.pending()
             computed = sum(stop - start for start, stop in ranges)
-            tally = _Tally(len(images) - computed, len(images), progress)
+            tally = _Tally(len(images) - computed, len(images), writer.failures, progress)
             if ranges:
                 # A resumed run keeps the shape of the run that began the file: the same shape gives the same bits.
                 runner, pipeline = self._prepare(images, writer.provenance.batch_size)
@@ -197,8 +200,9 @@ class Extractor:
             with clock.stage("seal"):
                 sealed = writer.seal()
             rows_written, failures, recorded = writer.rows, writer.failures, writer.provenance
+            devices = writer.devices()
         seconds = before + time.perf_counter() - start
-        overall = computed / seconds
+        overall = computed / seconds if computed else None
         steady = tally.rate.images_per_second() or overall
         return ExtractResult(
             output=sealed,
@@ -209,13 +213,13 @@ class Extractor:
             seconds=seconds,
             images_per_second=overall,
             steady_images_per_second=steady,
-            blog_ratio=steady / BLOG_IMAGES_PER_SECOND,
+            blog_ratio=steady / BLOG_IMAGES_PER_SECOND if steady else None,
             backbone=recorded.backbone,
             feature=recorded.feature,
             weights=recorded.weights,
             weights_sha256=recorded.weights_sha256,
             precision=recorded.precision,
-            devices=[recorded.device],
+            devices=devices,
             batch_size=recorded.batch_size,
             stages=clock.seconds,
         )
@@ -225,8 +229,9 @@ class Extractor:
 
     def _prepare(self, source: Source, batch_size: int) -> tuple[Runner, Pipeline]:
         shape = (batch_size, source.image_shape)
-        runner = self._runners.get(shape)
-        if runner is None:
+        if self._runner is not None and self._runner[0] == shape:
+            runner = self._runner[1]
+        else:
             runner = Runner(
                 self.backbone,
                 self.weights.tensors,
@@ -236,7 +241,7 @@ class Extractor:
                 image_shape=source.image_shape,
             )
             # The last shape alone: each compiled network holds the weights once more.
-            self._runners = {shape: runner}
+            self._runner = (shape, runner)
         return runner, Pipeline(source, self.backbone.preprocessing, batch_size, runner.route)
 
     def _provenance(self, source: Source, batch_size: int) -> Provenance:
@@ -280,6 +285,27 @@ def extract(
     return extractor.extract(source, output, limit=limit, overwrite=overwrite, progress=progress)
 
 
+def _rows_per_shard(batch_size: int, width: int) -> int:
+    """Images committed at a time: whole batches, within `SHARD_ROWS` and `SHARD_BYTES` where one batch is."""
+    rows = min(SHARD_ROWS, SHARD_BYTES // (4 * width))
+    return max(1, rows // batch_size) * batch_size
+
+
+def _check_unchanged(source: Source, writer: FeatureWriter) -> None:
+    """Compare a sample of what is written with the source: ids may have stayed while the images changed.
+
+    Raises:
+        OutputExistsError: an image of the sample is not the one that its row was computed from.
+    """
+    for index, recorded in writer.recorded():
+        content = next(source.read(index, index + 1))
+        if isinstance(content, Unreadable) or content_sha256(content) != recorded:
+            raise OutputExistsError(
+                f"{writer.path} has a row of {source.ids[index]}, which has changed since or cannot be read any "
+                "more, so it was left alone; name another output, or --overwrite to discard it"
+            )
+
+
 def _timed(batches: Iterator[Batch], clock: StageClock, stage: str) -> Iterator[Batch]:
     """Count the time spent waiting for each batch."""
     while True:
@@ -296,8 +322,8 @@ class _Tally:
 
     done: int
     total: int
+    failures: int
     progress: Progress | None
-    failures: int = 0
     rate: SteadyRate = field(default_factory=SteadyRate)
 
     def step(self, batch: Batch) -> None:

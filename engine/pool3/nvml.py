@@ -14,13 +14,13 @@ class Gpu:
         index: NVML's own, which ignores ``CUDA_VISIBLE_DEVICES``.
         name: product name.
         uuid: stable identifier.
-        memory_bytes: total memory.
+        memory_bytes: total memory; None where the GPU does not say (those that share the host's).
     """
 
     index: int
     name: str
     uuid: str
-    memory_bytes: int
+    memory_bytes: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a JSON-able dictionary."""
@@ -52,9 +52,13 @@ def query() -> Nvml:
         return Nvml((), "", f"NVML: {error}")
     try:
         gpus = []
+        memory: int | None
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+            try:
+                memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+            except pynvml.NVMLError:
+                memory = None
             name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
             gpus.append(Gpu(index, str(name), str(uuid), memory))
         driver = str(pynvml.nvmlSystemGetDriverVersion())

@@ -63,6 +63,13 @@ class _Span:
     content_sha256: NDArray[np.uint8]
 
 
+def content_sha256(content: bytes | NDArray[np.uint8]) -> bytes:
+    """SHA-256 of an image's file, or of its pixels in C order where the source holds pixels; 32 bytes."""
+    return hashlib.sha256(
+        content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    ).digest()
+
+
 @dataclass(slots=True)
 class _Reader:
     """Reads span by span, in tf.data's own thread; keeps of each what the failures and the store need.
@@ -107,8 +114,7 @@ class _Reader:
                 raise SourceError(f"{self.source.description}: it ended at image {index}, before its length")
             self._check(content, index)
             if not isinstance(content, Unreadable):
-                data = content if isinstance(content, bytes) else np.ascontiguousarray(content).data
-                digests[index - first] = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+                digests[index - first] = np.frombuffer(content_sha256(content), np.uint8)
             kept.append(content)
         return _Span(first, kept, digests)
 
@@ -126,7 +132,9 @@ class _Reader:
                     f"{given}: image {index} must be (H, W, 3) uint8{wanted}; received {shape} {content.dtype}"
                 )
         elif self.route == "device":
-            raise SourceError(f"{given}: image {index} must be an array, since the source says it holds arrays")
+            raise SourceError(
+                f"{given}: image {index} must be an array, since the source says it holds arrays"
+            )
 
     def pack(self, span: _Span) -> Any:
         """A span as arrays of a static shape: pixels for the device route, else bytes and the shapes of raw pixels.
@@ -205,7 +213,9 @@ class Pipeline:
         for offset, content in enumerate(span.contents):
             if isinstance(content, Unreadable):
                 index = span.start + offset
-                failed[offset] = Failure(index, self.source.ids[index], "open", content.error, content.message)
+                failed[offset] = Failure(
+                    index, self.source.ids[index], "open", content.error, content.message
+                )
         count = len(span.contents)
         valid = np.arange(self.batch_size) < count
         valid[list(failed)] = False
@@ -261,7 +271,7 @@ class Pipeline:
         return images, failed
 
 
-def _undecodable() -> tuple[type[Exception], ...]:
+def _undecodable() -> Any:
     """What TensorFlow's decoders raise on a bad image; anything else, such as no memory, is no fault of the image."""
     import tensorflow as tf
 

@@ -14,7 +14,7 @@ LIBRARIES = ("tensorflow", "numpy", "h5py", "keras")
 
 
 def commit() -> str:
-    """Commit of the checkout that pool3 runs from; empty where it runs from an installed wheel."""
+    """Commit of the checkout that pool3 runs from; empty for an installed wheel, ``unknown`` where git does not say."""
     root = Path(pool3.__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""
@@ -22,7 +22,7 @@ def commit() -> str:
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return ""
+        return "unknown"
 
 
 def libraries() -> dict[str, str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pool3 import nvml
 from pool3.backbones import Backbone, Tensors
-from pool3.errors import DeviceError
+from pool3.errors import DeviceError, ExtractionError
 
 
 @contextmanager
@@ -83,8 +83,8 @@ def why_no_gpu() -> str:
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return f"NVML sees {names}, but CUDA_VISIBLE_DEVICES hides it"
     return (
-        f"NVML sees {names} (driver {seen.driver}), but TensorFlow could not load its CUDA libraries; "
-        "install them with: pip install 'pool3[gpu]'"
+        f"NVML sees {names} (driver {seen.driver}), but TensorFlow does not: its CUDA libraries are missing "
+        "(pip install 'pool3[gpu]') or do not fit the driver (TF_CPP_MIN_LOG_LEVEL=0 pool3 doctor shows its own words)"
     )
 
 
@@ -115,8 +115,14 @@ def choose_device(devices: str) -> Placement:
     if number >= len(gpus):
         raise DeviceError(f"--devices {devices}: TensorFlow sees {len(gpus)} GPU(s), numbered from 0.")
     if not tf.config.experimental.get_memory_growth(gpus[number]):
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
+        try:
+            for gpu in gpus:
+                tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError as error:
+            raise DeviceError(
+                f"--devices {devices}: TensorFlow has used the GPU already, and holds all of its memory; "
+                "make the Extractor before any other work with TensorFlow."
+            ) from error
     name = tf.config.experimental.get_device_details(gpus[number]).get("device_name", "NVIDIA GPU")
     return Placement(f"/GPU:{number}", f"GPU:{number} ({name})")
 
@@ -173,7 +179,8 @@ class Runner:
 
         def forward(batch: Any) -> Any:
             if image_shape is not None:
-                batch = resize_bilinear(batch, p.size, half_pixel=half_pixel)
+                # Cast first, which is exact: TensorFlow has no GPU kernel that resizes uint8.
+                batch = resize_bilinear(tf.cast(batch, tf.float32), p.size, half_pixel=half_pixel)
             return tf.reshape(network(batch)[feature], (batch_size, self._width))
 
         self._forward: Callable[[Any], Any] = tf.function(forward, input_signature=[self.input_spec])
@@ -187,9 +194,18 @@ class Runner:
 
         Returns:
             (batch_size, D) float32 on the host, one flattened feature a row.
+
+        Raises:
+            ExtractionError: the batch does not fit into the device's memory.
         """
         import tensorflow as tf
 
-        with tf.device(self._placement.device):
-            features: NDArray[np.float32] = self._forward(batch).numpy()
+        try:
+            with tf.device(self._placement.device):
+                features: NDArray[np.float32] = self._forward(batch).numpy()
+        except tf.errors.ResourceExhaustedError as error:
+            raise ExtractionError(
+                f"a batch of {self._batch_size} does not fit into the memory of {self._placement.description}; "
+                "what was committed is kept: run again with a smaller --batch-size and --overwrite"
+            ) from error
         return features

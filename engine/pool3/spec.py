@@ -15,7 +15,10 @@ DEFAULT_BATCH_SIZE = 32
 """Images a step: past it a CPU gains nothing measurable (see ``make bench``, case ``forward``)."""
 
 SHARD_ROWS = 1024
-"""Rows committed at a time: some 8 MiB of float32 features, a minute of work on two cores."""
+"""Most images committed at a time, before rounding to whole batches: a minute of work on two cores."""
+
+SHARD_BYTES = 64 << 20
+"""Most features committed at a time: a wide feature map is committed in fewer rows, so that memory stays flat."""
 
 _DEVICES = re.compile(r"auto|cpu|gpu(:\d+)?")
 

@@ -34,14 +34,10 @@ def classify(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Train a support vector machine on features and report how well it tells the classes apart."""
-    import warnings
-
     from pool3.classify import classify as run
-    from pool3.commands.output import note, print_json
+    from pool3.commands.output import note, print_json, warnings_as_notes
 
-    with warnings.catch_warnings():
-        # Python's own form of a warning shows a line of source, which says nothing here.
-        warnings.showwarning = lambda message, *_, **__: note(str(message))
+    with warnings_as_notes():
         result = run(
             train, test, C=penalty, kernel=kernel, backend=backend, test_fraction=test_fraction, seed=seed
         )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pool3.telemetry import BLOG_IMAGES_PER_SECOND
+
 if TYPE_CHECKING:
     from pool3.extractor import ExtractResult
     from pool3.spec import ExtractSpec
@@ -75,7 +77,7 @@ def run(
     spec: ExtractSpec, source: Any, output: Path, *, limit: int | None = None, overwrite: bool = False
 ) -> ExtractResult:
     """Extract with progress and remarks on stderr."""
-    from pool3.commands.output import note, progress
+    from pool3.commands.output import note, progress, warnings_as_notes
     from pool3.runtime import start_tensorflow
     from pool3.sources import open_source
     from pool3.telemetry import StageClock
@@ -89,10 +91,8 @@ def run(
     with clock.stage("startup"):
         start_tensorflow()
         from pool3.extractor import Extractor
-    with progress("fetching weights", "bytes") as fetching:
+    with warnings_as_notes(), progress("fetching weights", "bytes") as fetching:
         extractor = Extractor(spec, fetching=fetching, clock=clock)
-    if extractor.placement.warning:
-        note(extractor.placement.warning)
     with progress("extracting") as report:
 
         def step(done: int, total: int, failures: int) -> None:
@@ -115,8 +115,15 @@ def summary(result: ExtractResult) -> str:
         f"({result.backbone} {result.feature}, {result.precision}, {', '.join(result.devices)})"
     ]
     if result.computed:
-        lines.append(
-            f"{result.computed:,} images in {result.seconds:.1f} s; {result.steady_images_per_second:.1f} images/s "
-            f"once started, {result.blog_ratio:.2f} × the blog's 33.3 images/s"
-        )
+        lines.append(f"{result.computed:,} images in {result.seconds:.1f} s; {speed(result)}")
     return "\n".join(lines)
+
+
+def speed(result: ExtractResult) -> str:
+    """How quick a run was, beside the blog post."""
+    if result.steady_images_per_second is None:
+        return "nothing to compute: the features were there already"
+    ratio = result.steady_images_per_second / BLOG_IMAGES_PER_SECOND
+    return (
+        f"{result.steady_images_per_second:.1f} images/s once started, {ratio:.2f} × the blog's 33.3 images/s"
+    )

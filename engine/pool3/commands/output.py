@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 PLAIN_SECONDS = 10.0
@@ -30,6 +31,31 @@ def print_json(result: dict[str, Any]) -> None:
     print(json.dumps(result, ensure_ascii=False))
 
 
+def make_folder(folder: Path) -> None:
+    """Make an output folder and those above it.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    from pool3.errors import StoreError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"the folder {folder} cannot be made ({error.strerror}); name another") from error
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Show Python's warnings as notes; their own form shows a line of source, which says nothing to a user."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: note(str(message))
+        yield
+
+
 @contextmanager
 def progress(task: str, unit: str = "images") -> Iterator[Report]:
     """Show progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
@@ -43,7 +69,7 @@ def progress(task: str, unit: str = "images") -> Iterator[Report]:
 @contextmanager
 def _bar(task: str, unit: str) -> Iterator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}"),
@@ -55,15 +81,19 @@ def _bar(task: str, unit: str) -> Iterator[Report]:
         TextColumn("{task.fields[remark]}"),
     )
     start = time.perf_counter()
-    first: list[int] = []
-    with Progress(*columns, console=Console(stderr=True), transient=False) as display:
-        bar = display.add_task(task, total=0, rate="", remark="")
+    began = 0
+    with ExitStack() as stack:
+        display: Progress | None = None
 
         def report(done: int, total: int | None, remark: str = "") -> None:
-            first[:] = first or [done]
+            nonlocal began, display
+            if display is None:  # a task that has nothing to report shows no bar
+                display = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
+                display.add_task(task, total=None, rate="", remark="")
+                began = done
             seconds = time.perf_counter() - start
-            rate = f"{(done - first[0]) / seconds:,.0f}/s" if seconds > 1 and done > first[0] else ""
-            display.update(bar, completed=done, total=total or done, rate=rate, remark=remark)
+            rate = f"{(done - began) / seconds:,.0f}/s" if seconds > 1 and done > began else ""
+            display.update(TaskID(0), completed=done, total=total or done, rate=rate, remark=remark)
 
         yield report
 

@@ -90,10 +90,11 @@ class Source(ABC):
         return range(start, stop)
 
     def manifest_sha256(self) -> str:
-        """SHA-256 over the ordered ids and labels: two sources with the same digest hold the same rows.
+        """SHA-256 over the ordered ids and labels and the images' common shape.
 
         Each id enters as UTF-8 followed by a NUL byte, then the labels as little-endian int32, then the label
-        names like the ids. The images' contents have digests of their own, in the feature file.
+        names like the ids, then `image_shape` as text where there is one. The images' contents have digests of
+        their own, in the feature file: this one costs no reading.
         """
         digest = hashlib.sha256()
         for id_ in self.ids:
@@ -101,6 +102,8 @@ class Source(ABC):
         digest.update(np.ascontiguousarray(self.labels, dtype="<i4").tobytes())
         for name in self.label_names:
             digest.update(name.encode() + b"\0")
+        if self.image_shape is not None:
+            digest.update(repr(tuple(self.image_shape)).encode())
         return digest.hexdigest()
 
 

@@ -7,7 +7,9 @@ writes. The names are the journal: a range is committed if and only if its file 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pool3.errors import StoreError
 from pool3.store.disk import TEMPORARY, sync_folder
@@ -81,13 +83,13 @@ class ShardFolder:
         start, stop = limits
         return self.path / f"{start:012}-{stop:012}.shard"
 
-    def commit(self, rows: Rows, run: str) -> None:
+    def commit(self, rows: Rows, manifest: Manifest, environment: Mapping[str, Any]) -> None:
         """Write the shard of `rows`; durable on return.
 
         Raises:
             OSError: it cannot be written.
         """
-        write_shard(self.shard((rows.start, rows.stop)), rows, run)
+        write_shard(self.shard((rows.start, rows.stop)), rows, manifest.run, environment)
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of processes that died."""

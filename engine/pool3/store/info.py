@@ -17,7 +17,7 @@ from pool3.store.folder import ShardFolder
 from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Failure
 from pool3.store.schema import SCHEMA
-from pool3.store.shard import ShardReader, total
+from pool3.store.shard import ShardReader, environments, total
 
 MAX_FAILURES = 20
 """Failures that `info` lists; the file itself holds all of them."""
@@ -41,8 +41,8 @@ def info(path: str | os.PathLike[str], *, max_failures: int = MAX_FAILURES) -> d
 
     Keys: ``path``, ``state`` (``sealed`` or ``unfinished``), ``schema``, ``inputs``, ``rows``, ``failures``, ``width``,
     ``committed`` (merged index ranges), ``progress`` (0 to 1), ``labels`` (name → rows), ``unlabelled`` (rows),
-    ``failure_reasons`` (the commonest first), ``failed`` (the first `max_failures`), ``provenance``, ``finished``
-    (None while unfinished), ``bytes`` (on disk).
+    ``failure_reasons`` (the commonest first), ``failed`` (the first `max_failures`), ``provenance``,
+    ``environments`` (what computed which indices), ``finished`` (None while unfinished), ``bytes`` (on disk).
 
     Raises:
         StoreNotFoundError: there is no output.
@@ -69,6 +69,7 @@ def _sealed(file: FeatureFile, max_failures: int) -> dict[str, Any]:
         **_labels([file.labels], file.label_names),
         **_reasons(file.failures, max_failures),
         "provenance": file.provenance.to_mapping(),
+        "environments": file.environments,
         "finished": file.finished,
         "bytes": file.path.stat().st_size,
     }
@@ -99,6 +100,7 @@ def _unfinished(path: Path, max_failures: int) -> dict[str, Any]:
         **_labels(labels, manifest.label_names),
         **_reasons(failed, max_failures),
         "provenance": manifest.provenance.to_mapping(),
+        "environments": environments(committed.values()),
         "finished": None,
         "bytes": folder.size(),
     }

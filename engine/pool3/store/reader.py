@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ class FeatureFile:
         provenance: what made it.
         inputs: images in the source, N and the failures together.
         finished: when it was sealed; UTC, ISO 8601.
+        environments: what computed which indices, one dictionary a range; see `pool3.store.schema.ENVIRONMENT`.
         features: (N, D) float32, read when indexed.
     """
 
@@ -46,6 +48,7 @@ class FeatureFile:
     provenance: Provenance
     inputs: int
     finished: str
+    environments: list[dict[str, Any]]
     features: Features
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -69,6 +72,7 @@ class FeatureFile:
         self.provenance = Provenance.from_mapping(attributes)
         self.inputs = int(attributes["inputs"])
         self.finished = str(attributes["finished"])
+        self.environments = json.loads(attributes["environments"])
         self._ids_sha256 = str(attributes["ids_sha256"])
         rows, failures = int(attributes["rows"]), int(attributes["failures"])
         columns = ("features", "ids", "labels", "source_index", "content_sha256")

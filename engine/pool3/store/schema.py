@@ -17,7 +17,8 @@ name                 shape and dtype            holds
 A dataset without rows has no chunks and no checksums. Root attributes: ``schema``, every field of `Provenance`
 (``feature_shape`` as an int64 array, ``libraries`` as a JSON object), ``inputs``, ``rows``, ``failures``
 (counts; ``inputs == rows + failures``), ``ids_sha256`` (hexadecimal; over each id in UTF-8 followed by a NUL
-byte, in row order), ``finished`` (UTC, ISO 8601) and ``sealed``.
+byte, in row order), ``environments`` (JSON: the fields of `ENVIRONMENT` for each index range, since the fields of
+`Provenance` are those of the run that began the file), ``finished`` (UTC, ISO 8601) and ``sealed``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Provenance:
 
     Attributes:
         pool3_version: version of pool3 that wrote the file.
-        pool3_commit: commit of the checkout it ran from; empty where it ran from an installed wheel.
+        pool3_commit: of the checkout it ran from; empty for an installed wheel, ``unknown`` where git did not say.
         backbone: name of the network.
         feature: name of the feature.
         feature_shape: shape of one image's feature before it was flattened to a row.
@@ -85,6 +86,11 @@ class Provenance:
     source: str
     source_manifest_sha256: str
     created: str
+
+    def environment(self) -> dict[str, Any]:
+        """The fields of `ENVIRONMENT` by name, JSON-able."""
+        values = self.to_mapping()
+        return {name: values[name] for name in ENVIRONMENT}
 
     def to_mapping(self) -> dict[str, Any]:
         """The fields by name, JSON-able, all text in valid UTF-8."""
@@ -142,6 +148,9 @@ IDENTITY = (
     "source_manifest_sha256",
 )
 """The fields of `Provenance` in which a run that adds to a file must agree with the run that began it."""
+
+ENVIRONMENT = ("pool3_version", "pool3_commit", "route", "threads", "device", "tf32", "libraries")
+"""The fields of `Provenance` that a run may change when it goes on with a file; recorded for each range of rows."""
 
 _EXPLAINED_BY = {"tensor_digest": "weights", "source_manifest_sha256": "source"}
 """A digest says that something differs; the field beside it may say what."""

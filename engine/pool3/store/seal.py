@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pool3.store.disk import sync_file, sync_folder
 from pool3.store.manifest import Manifest
 from pool3.store.rows import Failure
 from pool3.store.schema import FAILURE_FIELDS, SCHEMA, chunk_rows
-from pool3.store.shard import ShardReader
+from pool3.store.shard import Footer, ShardReader, environments, total
 
 PARTIAL = ".partial"
 """Suffix of the output while it is being sealed."""
@@ -30,20 +31,19 @@ _TEXT = h5py.string_dtype()
 _FAILURE = np.dtype([(FAILURE_FIELDS[0], np.int64), *((name, _TEXT) for name in FAILURE_FIELDS[1:])])
 
 
-def write_sealed(path: Path, manifest: Manifest, shards: Iterable[Path], *, rows: int, failures: int) -> None:
+def write_sealed(path: Path, manifest: Manifest, shards: Mapping[Path, Footer]) -> None:
     """Write the sealed file beside `path`, flush it to the disk, and rename it to `path`.
 
     Args:
         path: the output.
         manifest: what it is to be.
-        shards: the shards of all ranges, ascending.
-        rows: count of all rows N.
-        failures: count of all failures.
+        shards: shard → its footer, of all ranges, ascending.
 
     Raises:
         StoreError: a shard is damaged; nothing is written then.
         OSError: the file cannot be written.
     """
+    rows, failures = total(shards.values())
     partial = path.with_name(path.name + PARTIAL)
     try:
         # w0=1: a chunk written in full is the first to leave the cache, since nobody comes back to it.
@@ -56,6 +56,9 @@ def write_sealed(path: Path, manifest: Manifest, shards: Iterable[Path], *, rows
             file.attrs["rows"] = rows
             file.attrs["failures"] = failures
             file.attrs["ids_sha256"] = ids_sha256
+            file.attrs["environments"] = json.dumps(
+                environments(shards.values()), ensure_ascii=False, sort_keys=True
+            )
             file.attrs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
             file.attrs["sealed"] = True
         sync_file(partial)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ class Footer(NamedTuple):
         rows: count of rows n.
         failures: count of failures; ``n + failures == stop - start``.
         width: numbers a row, D.
+        environment: the fields of `pool3.store.schema.ENVIRONMENT` of the run that computed it.
         blocks: name → size and CRC-32.
     """
 
@@ -61,16 +62,18 @@ class Footer(NamedTuple):
     rows: int
     failures: int
     width: int
+    environment: dict[str, Any]
     blocks: dict[str, Block]
 
 
-def write_shard(path: Path, rows: Rows, run: str) -> None:
+def write_shard(path: Path, rows: Rows, run: str, environment: Mapping[str, Any]) -> None:
     """Write a shard; it is durable when this returns, and absent when this raises.
 
     Args:
         path: where it goes.
         rows: what `check_rows` approved.
         run: digest of the manifest.
+        environment: see `Footer`; JSON-able.
 
     Raises:
         OSError: it cannot be written.
@@ -102,6 +105,7 @@ def write_shard(path: Path, rows: Rows, run: str) -> None:
             "rows": len(rows.source_index),
             "failures": len(failures),
             "width": rows.features.shape[1],
+            "environment": dict(environment),
             "blocks": {name: [data[name].nbytes, sums[name]] for name in BLOCKS},
         }
         text = json.dumps(footer).encode()
@@ -237,3 +241,15 @@ def total(footers: Iterable[Footer]) -> tuple[int, int]:
         rows += footer.rows
         failures += footer.failures
     return rows, failures
+
+
+def environments(footers: Iterable[Footer]) -> list[dict[str, Any]]:
+    """What computed which indices: neighbouring ranges of one environment merged, ``start`` and ``stop`` added."""
+    merged: list[dict[str, Any]] = []
+    for footer in footers:
+        last = merged[-1] if merged else None
+        if last and last == footer.environment | {"start": last["start"], "stop": footer.start}:
+            last["stop"] = footer.stop
+        else:
+            merged.append({"start": footer.start, "stop": footer.stop} | footer.environment)
+    return merged

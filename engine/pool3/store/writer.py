@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pool3.errors import OutputExistsError, StoreError
 from pool3.store.folder import ShardFolder
@@ -16,7 +19,7 @@ from pool3.store.reader import open_features
 from pool3.store.rows import Rows, check_rows
 from pool3.store.schema import Provenance
 from pool3.store.seal import PARTIAL, write_sealed
-from pool3.store.shard import total
+from pool3.store.shard import ShardReader, environments, total
 
 
 class FeatureWriter:
@@ -41,8 +44,11 @@ class FeatureWriter:
     rows: int
     failures: int
 
-    def __init__(self, path: Path, manifest: Manifest, *, rows: int, failures: int) -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, environment: dict[str, Any], *, rows: int, failures: int
+    ) -> None:
         self.path = path
+        self._environment = environment
         self.provenance = manifest.provenance
         self.inputs = manifest.inputs
         self.rows_per_shard = manifest.rows_per_shard
@@ -102,7 +108,7 @@ class FeatureWriter:
             manifest = old or new
             committed = folder.committed(manifest)
             rows, failures = total(committed.values())
-            writer = cls(path, manifest, rows=rows, failures=failures)
+            writer = cls(path, manifest, provenance.environment(), rows=rows, failures=failures)
             writer._pending = dict.fromkeys(r for r in manifest.ranges() if r not in committed)
             return writer
 
@@ -119,7 +125,8 @@ class FeatureWriter:
                 file.provenance, file.inputs, file.features.shape[1], file.label_names, new.rows_per_shard
             )
             _refuse_other(path, "made", old.differences(new))
-            writer = cls(path, old, rows=len(file), failures=file.inputs - len(file))
+            counts = {"rows": len(file), "failures": file.inputs - len(file)}
+            writer = cls(path, old, new.provenance.environment(), **counts)
         # Shards beside a sealed file: the process died after the rename.
         writer._folder.remove()
         writer._sealed = True
@@ -160,10 +167,38 @@ class FeatureWriter:
             )
         check_rows(rows, width=self._manifest.width, classes=len(self._manifest.label_names))
         with _writing(self.path):
-            self._folder.commit(rows, self._manifest.run)
+            self._folder.commit(rows, self._manifest, self._environment)
         del self._pending[limits]
         self.rows += len(rows.source_index)
         self.failures += len(rows.failures)
+
+    def recorded(self, most: int = 16) -> list[tuple[int, bytes]]:
+        """Source index and SHA-256 of the content of up to `most` rows written so far, spread evenly.
+
+        What a caller compares with the source before it adds to the file.
+
+        Raises:
+            StoreError: what was written is damaged.
+        """
+        if self._sealed:
+            with open_features(self.path) as file:
+                return _spread(file.source_index, file.content_sha256, most)
+        found: list[tuple[int, bytes]] = []
+        committed = sorted(set(self._manifest.ranges()) - set(self._pending))
+        few = [committed[i] for i in _evenly(len(committed), 4)]
+        for limits in few:
+            with ShardReader(self._folder.shard(limits)) as shard:
+                found += _spread(shard.source_index(), shard.content_sha256(), most // len(few))
+        return found
+
+    def devices(self) -> list[str]:
+        """What computed the rows written so far, in order of first use."""
+        if self._sealed:
+            with open_features(self.path) as file:
+                parts = file.environments
+        else:
+            parts = environments(self._folder.committed(self._manifest).values())
+        return list(dict.fromkeys(str(part["device"]) for part in parts))
 
     def seal(self) -> Path:
         """Turn the shards into one file, in one step, and remove them. Memory does not grow with the rows.
@@ -186,11 +221,20 @@ class FeatureWriter:
                     f"{self.path} cannot be sealed: {self.inputs} inputs, but {rows} rows and {failures} failures; "
                     "run again to compute the rest"
                 )
-            shards = [self._folder.shard(limits) for limits in committed]
-            write_sealed(self.path, self._manifest, shards, rows=rows, failures=failures)
+            shards = {self._folder.shard(limits): footer for limits, footer in committed.items()}
+            write_sealed(self.path, self._manifest, shards)
             self._sealed = True
             self._folder.remove()
         return self.path
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """Up to `most` of the numbers below `count`, first and last among them."""
+    return sorted({int(i) for i in np.linspace(0, count - 1, most)}) if count else []
+
+
+def _spread(index: NDArray[np.int64], digests: NDArray[np.uint8], most: int) -> list[tuple[int, bytes]]:
+    return [(int(index[row]), digests[row].tobytes()) for row in _evenly(len(index), most)]
 
 
 def _refuse_other(path: Path, done: str, found: list[str]) -> None:
