@@ -94,7 +94,7 @@ def test_images_that_changed_under_the_same_ids_are_noticed(extractor, images, t
     extractor.extract(images, tmp_path / "out.h5")
     before = (tmp_path / "out.h5").read_bytes()
     for other in (images[::-1], np.zeros((19, 30, 30, 3), np.uint8)):
-        with pytest.raises(OutputExistsError, match="changed|source_manifest"):
+        with pytest.raises(OutputExistsError, match=r"changed|source_manifest"):
             extractor.extract(other, tmp_path / "out.h5")
     assert (tmp_path / "out.h5").read_bytes() == before
     paths = write_folder(tmp_path / "images", 5)
