@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -137,15 +137,20 @@ def provenance() -> Provenance:
     )  # fmt: skip
 
 
+def _settle(folder: Path) -> None:
+    """Empty a folder and let the disk come to rest, so that a sample pays for its own writes alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.sync()
+
+
 def _sink(folder: Path, shards: int) -> _Call:
     """Committed shards, durable one by one; the seal is left out."""
-    folder.mkdir(parents=True, exist_ok=True)
     blocks = [_rows(shard) for shard in range(shards)]
-    # A new file each time, and nothing deleted in between: freeing blocks would slow down whoever writes next.
-    numbers = itertools.count()
 
     def call() -> float:
-        path = folder / f"{next(numbers)}.h5"
+        path = folder / "out.h5"
+        _settle(folder)
         with FeatureWriter.open(
             path,
             provenance(),
@@ -157,20 +162,18 @@ def _sink(folder: Path, shards: int) -> _Call:
             start = time.perf_counter()
             for block in blocks:
                 writer.commit(block)
-            seconds = time.perf_counter() - start
-        return seconds
+            return time.perf_counter() - start
 
     return call
 
 
 def _plain_write(folder: Path, shards: int) -> _Call:
     """The limit of the sink: the same bytes by plain sequential writes and one fsync."""
-    folder.mkdir(parents=True, exist_ok=True)
     blocks: list[NDArray[np.float32]] = [_rows(shard).features for shard in range(shards)]
-    numbers = itertools.count()
 
     def call() -> float:
-        path = folder / f"{next(numbers)}.bin"
+        path = folder / "plain"
+        _settle(folder)
         start = time.perf_counter()
         with path.open("wb", buffering=0) as file:
             for block in blocks:
