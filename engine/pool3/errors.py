@@ -58,5 +58,9 @@ class OutputExistsError(StoreError, FileExistsError):
     """The output exists and was made with other settings; nothing was touched."""
 
 
+class OutputBusyError(StoreError, BlockingIOError):
+    """Another process is writing the output."""
+
+
 class EvaluationError(Pool3Error, ValueError):
     """Features cannot be evaluated as asked: no labels, a single class, widths that differ."""

@@ -96,17 +96,21 @@ class ShardFolder:
         for path in self.path.glob(f"*{TEMPORARY}"):
             path.unlink()
 
-    def remove(self) -> None:
-        """Remove what pool3 wrote, and the folder where nothing else is in it.
+    def clear(self) -> None:
+        """Remove what pool3 wrote in the folder.
 
         The manifest goes last: killed in between, what is left is still a run that can be resumed.
         """
-        if not self.path.is_dir():
-            return
         self.remove_leftovers()
         for path in self._shards().values():
             path.unlink()
         (self.path / _MANIFEST).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove what pool3 wrote, and the folder where nothing else is in it."""
+        if not self.path.is_dir():
+            return
+        self.clear()
         if not any(self.path.iterdir()):
             self.path.rmdir()
         sync_folder(self.path.parent)

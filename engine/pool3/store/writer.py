@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pool3.errors import OutputExistsError, StoreError
 from pool3.store.folder import ShardFolder
+from pool3.store.lock import FolderLock
 from pool3.store.manifest import Manifest
 from pool3.store.reader import open_features
 from pool3.store.rows import Rows, check_rows
@@ -56,6 +57,7 @@ class FeatureWriter:
         self._manifest = manifest
         self._folder = ShardFolder(path)
         self._pending: dict[tuple[int, int], None] = {}  # a set that keeps its order
+        self._lock: FolderLock | None = None
         self._sealed = False
         self._closed = False
 
@@ -85,35 +87,56 @@ class FeatureWriter:
         Raises:
             OutputExistsError: the output was made with other settings, each of which is named, or is no feature
                 file; nothing was touched.
+            OutputBusyError: another process is writing it.
             StoreError: what was committed is damaged, or nothing can be written there.
         """
         path = Path(path)
         new = Manifest(provenance, inputs, width, tuple(label_names), rows_per_shard)
         if path.is_dir():
             raise StoreError(f"{path} is a folder; name a file to write, such as {path / 'features.h5'}")
+        folder = ShardFolder(path)
         with _writing(path):
-            folder = ShardFolder(path)
-            if overwrite:
-                folder.remove()
-                path.unlink(missing_ok=True)
-            if path.exists():
+            if path.exists() and not overwrite and not folder.path.exists():
                 return cls._finished(path, new)
-            old = folder.manifest()
-            if old is None:
-                folder.begin(new)
-            else:
-                _refuse_other(path, "begun", old.differences(new))
-            folder.remove_leftovers()
-            path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
-            manifest = old or new
-            committed = folder.committed(manifest)
-            rows, failures = total(committed.values())
-            writer = cls(path, manifest, provenance.environment(), rows=rows, failures=failures)
-            writer._pending = dict.fromkeys(r for r in manifest.ranges() if r not in committed)
+            lock = FolderLock.acquire(folder.path)
+            try:
+                if overwrite:
+                    folder.clear()
+                    path.unlink(missing_ok=True)
+                # Looked for once more: the owner of the lock before may just have sealed it.
+                if path.exists():
+                    writer = cls._finished(path, new)
+                    # Shards beside a sealed file: the process died after the rename.
+                    folder.remove()
+                    lock.release()
+                    return writer
+                writer = cls._begun(path, new, folder)
+            except BaseException:
+                lock.release()
+                raise
+            writer._lock = lock
             return writer
 
     @classmethod
+    def _begun(cls, path: Path, new: Manifest, folder: ShardFolder) -> FeatureWriter:
+        """Make the writer of an output that is not sealed yet."""
+        old = folder.manifest()
+        if old is None:
+            folder.begin(new)
+        else:
+            _refuse_other(path, "begun", old.differences(new))
+        folder.remove_leftovers()
+        path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
+        manifest = old or new
+        committed = folder.committed(manifest)
+        rows, failures = total(committed.values())
+        writer = cls(path, manifest, new.provenance.environment(), rows=rows, failures=failures)
+        writer._pending = dict.fromkeys(r for r in manifest.ranges() if r not in committed)
+        return writer
+
+    @classmethod
     def _finished(cls, path: Path, new: Manifest) -> FeatureWriter:
+        """Make the writer of an output that is sealed already."""
         try:
             file = open_features(path)
         except StoreError as error:
@@ -127,8 +150,6 @@ class FeatureWriter:
             _refuse_other(path, "made", old.differences(new))
             counts = {"rows": len(file), "failures": file.inputs - len(file)}
             writer = cls(path, old, new.provenance.environment(), **counts)
-        # Shards beside a sealed file: the process died after the rename.
-        writer._folder.remove()
         writer._sealed = True
         return writer
 
@@ -141,8 +162,10 @@ class FeatureWriter:
         self.close()
 
     def close(self) -> None:
-        """Take no more rows; what was committed stays."""
+        """Take no more rows, and let other processes write the output; what was committed stays."""
         self._closed = True
+        if self._lock is not None:
+            self._lock.release()
 
     def pending(self) -> list[tuple[int, int]]:
         """Index ranges [start, stop) that are not committed yet, ascending."""
