@@ -80,17 +80,16 @@ def _bar(task: str, unit: str) -> Iterator[Report]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[remark]}"),
     )
-    start = time.perf_counter()
-    began = 0
+    start, began = 0.0, 0
     with ExitStack() as stack:
         display: Progress | None = None
 
         def report(done: int, total: int | None, remark: str = "") -> None:
-            nonlocal began, display
+            nonlocal start, began, display
             if display is None:  # a task that has nothing to report shows no bar
                 display = stack.enter_context(Progress(*columns, console=Console(stderr=True)))
-                display.add_task(task, total=None, rate="", remark="")
-                began = done
+                display.add_task(task, total=total or done, rate="", remark="")
+                start, began = time.perf_counter(), done
             seconds = time.perf_counter() - start
             rate = f"{(done - began) / seconds:,.0f}/s" if seconds > 1 and done > began else ""
             display.update(TaskID(0), completed=done, total=total or done, rate=rate, remark=remark)
