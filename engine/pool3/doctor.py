@@ -13,7 +13,7 @@ from typing import Any
 from pool3 import nvml, provenance, runtime
 from pool3._version import __version__
 from pool3.backbones import BACKBONES
-from pool3.errors import Pool3Error
+from pool3.errors import Pool3Error, WeightsNotFoundError
 
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
@@ -90,5 +90,7 @@ def weights_state(backbone: str) -> str:
 
     try:
         return str(locate(BACKBONES[backbone]))
+    except WeightsNotFoundError:
+        return f"not here; `pool3 weights fetch {backbone}` gets them, or says how to"
     except Pool3Error as error:
-        return f"missing: {error}"
+        return str(error)
