@@ -138,6 +138,16 @@ def test_overwrite_starts_again(extracted, images, tmp_path) -> None:
     assert json.loads(done.stdout)["rows"] == 5
 
 
+def test_an_output_that_is_an_image_is_left_alone(tmp_path) -> None:
+    """Whatever was asked for: pool3 replaces feature files, and nothing else."""
+    (image,) = write_folder(tmp_path, 1)
+    before = image.read_bytes()
+    done = pool3("extract", image, "-o", image, *NETWORK, "--overwrite")
+    assert done.returncode == 1
+    assert "left alone" in done.stderr
+    assert image.read_bytes() == before
+
+
 def test_failures_are_rows_of_failures(tmp_path) -> None:
     paths = write_folder(tmp_path / "images", 10)
     paths[3].write_bytes(b"broken")
@@ -153,6 +163,9 @@ def test_failures_are_rows_of_failures(tmp_path) -> None:
         assert file["source_index"][:].tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
         assert file["failures"]["index"].tolist() == [3, 7]
         assert {stage.decode() for stage in file["failures"]["stage"]} == {"decode"}
+        messages = [message.decode() for message in file["failures"]["message"]]
+        assert messages[0].startswith("Unknown image file format.")
+        assert messages[1] == "Input is empty."
 
 
 def test_all_images_broken(tmp_path) -> None:

@@ -80,7 +80,8 @@ def test_a_resumed_run_keeps_the_shape_and_gives_the_same_file(extractor, tmp_pa
         extractor.extract(images, tmp_path / "out.h5", progress=stop_in_the_second_range)
     assert calls == [(8, 40, 0), (16, 40, 0), (24, 40, 0), (32, 40, 0)]
     other = Extractor(ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=5))
-    resumed = other.extract(images, tmp_path / "out.h5")
+    with pytest.warns(UserWarning, match="batches of 8"):
+        resumed = other.extract(images, tmp_path / "out.h5")
     assert resumed.computed == 24
     assert resumed.batch_size == 8
     straight = extractor.extract(images, tmp_path / "straight.h5")

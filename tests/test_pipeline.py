@@ -182,4 +182,15 @@ def test_clean_message_keeps_the_reason_alone() -> None:
         "Graph execution error:\n\nDetected at node x defined at\n\nUnknown image format.\n\t [[{{node x}}]]"
     )
     assert clean_message(graph) == "Unknown image format."
+    traced = (
+        "Graph execution error:\n\nDetected at node x defined at (most recent call last):\n"
+        '  File "/somewhere/bin/pool3", line 6, in <module>\n    main()\n\nInput is empty.\n'
+        "\t [[{{node x}}]] [Op:__inference_decode_429]"
+    )
+    assert clean_message(traced) == "Input is empty."
+    several = (
+        "2 root error(s) found.\n  (0) INVALID_ARGUMENT:  Input is empty.\n\t [[{{node x}}]]\n"
+        "  (1) INVALID_ARGUMENT:  Other.\n0 successful operations."
+    )
+    assert clean_message(several) == "Input is empty."
     assert clean_message("") == "unknown error"

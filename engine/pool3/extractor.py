@@ -184,6 +184,9 @@ class Extractor:
             overwrite=overwrite,
         ) as writer:
             _check_unchanged(images, writer)
+            if self.spec.batch_size not in (0, writer.provenance.batch_size):
+                kept = writer.provenance.batch_size
+                warnings.warn(f"{writer.path} was begun with batches of {kept} and keeps them", stacklevel=2)
             ranges = writer.pending()
             computed = sum(stop - start for start, stop in ranges)
             tally = _Tally(len(images) - computed, len(images), writer.failures, progress)

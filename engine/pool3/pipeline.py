@@ -315,10 +315,12 @@ def _decoder(preprocessing: Preprocessing) -> Any:
 
 
 def clean_message(message: str) -> str:
-    """The reason alone out of TensorFlow's error message, without names of nodes and devices."""
+    """The reason alone out of TensorFlow's error message, without nodes, devices and where the graph was traced.
+
+    The reason stands last, before the node in double brackets; of several root errors, the first is taken.
+    """
     message = re.sub(r"\{\{[^}]*\}\}", "", message)
-    lines = [line.strip(" \t") for line in message.splitlines()]
-    reasons = [
-        line for line in lines if line and not line.startswith(("[[", "Detected at", "Graph execution error"))
-    ]
-    return re.sub(r"\s*\[Op:.*", "", reasons[0]).strip() if reasons else "unknown error"
+    first = re.search(r"^\s*\(0\) [A-Z_]+: *(.*)$", message, re.MULTILINE)
+    lines = [first[1]] if first else [line.strip() for line in message.splitlines()]
+    reasons = [re.sub(r"\s*\[Op:.*", "", line).strip() for line in lines if not line.startswith("[[")]
+    return next((reason for reason in reversed(reasons) if reason), "unknown error")

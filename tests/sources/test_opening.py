@@ -31,7 +31,12 @@ def test_digits() -> None:
     assert (images[:, margin] == 255).all()
 
 
-@pytest.mark.parametrize("name", ["missing", "missing.png", "sklearn:faces", "https://example.org/x.png", ""])
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(SourceNotFoundError, match="empty name"):
+        open_source("")
+
+
+@pytest.mark.parametrize("name", ["missing", "missing.png", "sklearn:faces", "https://example.org/x.png"])
 def test_what_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SourceNotFoundError, match=r"(does not exist.*glob has to be quoted)|no image among"):

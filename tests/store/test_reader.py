@@ -157,7 +157,7 @@ def test_not_hdf5(tmp_path, content) -> None:
 
 
 def test_a_folder_is_no_feature_file(tmp_path) -> None:
-    with pytest.raises(StoreError, match="no HDF5 file"):
+    with pytest.raises(StoreError, match="is a folder"):
         open_features(tmp_path)
 
 

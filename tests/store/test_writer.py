@@ -182,14 +182,33 @@ def test_overwrite_starts_again(tmp_path, sealed) -> None:
     with begin(path, step=10, precision="bfloat16", overwrite=True) as writer:
         assert writer.pending() == [(0, 10), (10, 20), (20, 23)]
         assert writer.provenance.precision == "bfloat16"
-    assert not path.exists()
+    assert path.exists() is sealed
 
 
-def test_a_foreign_file_is_left_alone(tmp_path) -> None:
+def test_overwrite_keeps_the_old_file_until_the_new_one_is_sealed(tmp_path) -> None:
+    """Stopped in between and gone on with, without asking to overwrite once more."""
+    path = write(tmp_path / "out.h5")
+    before = path.read_bytes()
+    with begin(path, step=10, precision="bfloat16", overwrite=True) as writer:
+        writer.commit(make_rows(0, 10))
+    assert path.read_bytes() == before
+    with begin(path, step=10, precision="bfloat16") as writer:
+        assert writer.pending() == [(10, 20), (20, 23)]
+        for limits in writer.pending():
+            writer.commit(make_rows(*limits))
+        assert path.read_bytes() == before
+        writer.seal()
+    with open_features(path) as file:
+        assert file.provenance.precision == "bfloat16"
+    assert not path.with_name("out.h5.shards").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_foreign_file_is_left_alone(tmp_path, overwrite) -> None:
     path = tmp_path / "out.h5"
     path.write_bytes(b"my thesis")
     with pytest.raises(OutputExistsError, match="left alone"):
-        begin(path)
+        begin(path, overwrite=overwrite)
     assert snapshot(tmp_path) == {"out.h5": b"my thesis"}
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match="is a folder"):

@@ -52,12 +52,17 @@ def cifar10(
     """Repeat the blog's experiment: CIFAR-10, Inception-v3 of 2015-12-05, a linear SVM, beside its 0.8741."""
     from pool3.commands.extract import run, speed
     from pool3.commands.output import make_folder, print_json, progress
+    from pool3.errors import Pool3Error
 
     make_folder(output_dir)
     from pool3 import experiments
 
-    with progress("fetching", "bytes") as fetching:
-        images = experiments.fetch_cifar10(data, weights, offline=offline, fetching=fetching)
+    try:
+        with progress("fetching", "bytes") as fetching:
+            images = experiments.fetch_cifar10(data, weights, offline=offline, fetching=fetching)
+    except Pool3Error as error:
+        files = "pool3 cifar10 --weights FILE --data FILE, or make cifar10 WEIGHTS=FILE CIFAR10=FILE"
+        raise Pool3Error(f"{error}\nWith files of your own: {files}.") from error
     result = experiments.cifar10(
         output_dir, partial(run, overwrite=overwrite), images, weights=weights, limit=limit
     )

@@ -93,7 +93,7 @@ def run(
         from pool3.extractor import Extractor
     with warnings_as_notes(), progress("fetching weights", "bytes") as fetching:
         extractor = Extractor(spec, fetching=fetching, clock=clock)
-    with progress("extracting") as report:
+    with warnings_as_notes(), progress("extracting") as report:
 
         def step(done: int, total: int, failures: int) -> None:
             report(done, total, f"{failures} failed" if failures else "")

@@ -101,6 +101,8 @@ def _refuse_labels(labels: ArrayLike | None, given: str) -> None:
 
 
 def _open_path(text: str, path: Path) -> Source:
+    if not text:  # an unset variable of a shell must not mean the current folder
+        raise SourceNotFoundError("an empty name was given as a source: name a folder, a file or a glob")
     if path.is_dir():
         return CifarSource(path) if is_cifar_folder(path) else open_folder(path)
     if path.exists():

@@ -40,6 +40,7 @@ class FeatureFile:
         provenance: what made it.
         inputs: images in the source, N and the failures together.
         finished: when it was sealed; UTC, ISO 8601.
+        run: digest of the settings and the moment that the file was begun with.
         environments: what computed which indices, one dictionary a range; see `pool3.store.schema.ENVIRONMENT`.
         features: (N, D) float32, read when indexed.
     """
@@ -48,6 +49,7 @@ class FeatureFile:
     provenance: Provenance
     inputs: int
     finished: str
+    run: str
     environments: list[dict[str, Any]]
     features: Features
 
@@ -72,6 +74,7 @@ class FeatureFile:
         self.provenance = Provenance.from_mapping(attributes)
         self.inputs = int(attributes["inputs"])
         self.finished = str(attributes["finished"])
+        self.run = str(attributes["run"])
         self.environments = json.loads(attributes["environments"])
         self._ids_sha256 = str(attributes["ids_sha256"])
         rows, failures = int(attributes["rows"]), int(attributes["failures"])
@@ -231,7 +234,7 @@ class Features:
             order = slice(None, None, -1 if rows.step is not None and rows.step < 0 else 1)
             block, place = self._read(np.arange(len(self))[rows][order]), order
         elif isinstance(rows, int | np.integer) and not isinstance(rows, bool):
-            block = self._read(np.asarray([_in_range(int(rows), len(self))]))
+            block = self._read(np.asarray([_in_range(int(rows), len(self))], np.int64))
             place = 0
         elif isinstance(rows, list | np.ndarray) and np.ndim(rows) == 1:
             distinct, place = np.unique(np.arange(len(self))[rows], return_inverse=True)
@@ -281,7 +284,11 @@ def _open(path: Path) -> h5py.File:
             f", only unfinished work in {shards}: run the extraction again" if shards.is_dir() else ""
         )
         raise StoreNotFoundError(f"there is no feature file {path}{unfinished}")
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; name the feature file itself")
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise StoreError(f"{path} is no HDF5 file, or a damaged one ({error})") from error
+        raise StoreError(
+            f"{path} is no HDF5 file, or a damaged one ({str(error).splitlines()[0]})"
+        ) from error

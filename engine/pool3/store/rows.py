@@ -103,8 +103,6 @@ def check_rows(rows: Rows, *, width: int, classes: int) -> None:
         raise StoreError(
             f"{where}: the id {first!a} cannot be stored: ids are UTF-8 without NUL, so escape it"
         )
-    if count and not (rows.labels.min() >= -1 and rows.labels.max() < classes):
-        raise StoreError(
-            f"{where}: labels lie between -1 and the {classes} label names; "
-            f"received {rows.labels.min()} to {rows.labels.max()}"
-        )
+    wrong = rows.labels[(rows.labels < -1) | (rows.labels >= classes)]
+    if len(wrong):
+        raise StoreError(f"{where}: labels lie between -1 and the {classes} label names; received {wrong[0]}")

@@ -18,7 +18,8 @@ A dataset without rows has no chunks and no checksums. Root attributes: ``schema
 (``feature_shape`` as an int64 array, ``libraries`` as a JSON object), ``inputs``, ``rows``, ``failures``
 (counts; ``inputs == rows + failures``), ``ids_sha256`` (hexadecimal; over each id in UTF-8 followed by a NUL
 byte, in row order), ``environments`` (JSON: the fields of `ENVIRONMENT` for each index range, since the fields of
-`Provenance` are those of the run that began the file), ``finished`` (UTC, ISO 8601) and ``sealed``.
+`Provenance` are those of the run that began the file), ``finished`` (UTC, ISO 8601), ``run`` (digest of
+the settings and the moment that the file was begun with) and ``sealed``.
 """
 
 from __future__ import annotations

@@ -60,6 +60,7 @@ def write_sealed(path: Path, manifest: Manifest, shards: Mapping[Path, Footer]) 
                 environments(shards.values()), ensure_ascii=False, sort_keys=True
             )
             file.attrs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            file.attrs["run"] = manifest.run
             file.attrs["sealed"] = True
         sync_file(partial)
         partial.replace(path)

@@ -22,6 +22,9 @@ from pool3.store.schema import Provenance
 from pool3.store.seal import PARTIAL, write_sealed
 from pool3.store.shard import ShardReader, environments, total
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+"""How every HDF5 file begins."""
+
 
 class FeatureWriter:
     """Writes one feature file, range by range; a context manager. Made by `FeatureWriter.open`.
@@ -82,7 +85,7 @@ class FeatureWriter:
             width: numbers a row, D; must agree.
             label_names: the classes' names; must agree.
             rows_per_shard: images in a range; where the output was begun already, its own count holds.
-            overwrite: discard an existing output, finished or not, whatever made it.
+            overwrite: begin anew whatever made an existing output; a finished one is replaced at the seal.
 
         Raises:
             OutputExistsError: the output was made with other settings, each of which is named, or is no feature
@@ -95,6 +98,8 @@ class FeatureWriter:
         if path.is_dir():
             raise StoreError(f"{path} is a folder; name a file to write, such as {path / 'features.h5'}")
         folder = ShardFolder(path)
+        if overwrite:
+            _check_replaceable(path)
         with _writing(path):
             if path.exists() and not overwrite and not folder.path.exists():
                 return cls._finished(path, new)
@@ -102,9 +107,9 @@ class FeatureWriter:
             try:
                 if overwrite:
                     folder.clear()
-                    path.unlink(missing_ok=True)
-                # Looked for once more: the owner of the lock before may just have sealed it.
-                if path.exists():
+                # Looked for once more: the owner of the lock before may just have sealed it. A file that these
+                # shards did not make is one that they are to replace: it stays until they are sealed.
+                elif path.exists() and _made_by(path, folder.manifest()):
                     writer = cls._finished(path, new)
                     # Shards beside a sealed file: the process died after the rename.
                     folder.remove()
@@ -235,6 +240,7 @@ class FeatureWriter:
         """
         if self._sealed:
             return self.path
+        _check_replaceable(self.path)
         with _writing(self.path):
             # Counted anew from the disk: that is what will be copied.
             committed = self._folder.committed(self._manifest)
@@ -260,6 +266,30 @@ def _spread(index: NDArray[np.int64], digests: NDArray[np.uint8], most: int) -> 
     return [(int(index[row]), digests[row].tobytes()) for row in _evenly(len(index), most)]
 
 
+def _check_replaceable(path: Path) -> None:
+    """Raise unless `path` is free or an HDF5 file: no slip of the keyboard may cost an image."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(len(_HDF5))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}); name another output") from error
+    if found != _HDF5:
+        raise OutputExistsError(f"{path} is no feature file, so it was left alone; name another output")
+
+
+def _made_by(path: Path, manifest: Manifest | None) -> bool:
+    """Whether the file at `path` is what the shards were sealed into; so it is where there are no shards."""
+    if manifest is None:
+        return True
+    try:
+        with open_features(path) as file:
+            return file.run == manifest.run
+    except StoreError:
+        return False
+
+
 def _refuse_other(path: Path, done: str, found: list[str]) -> None:
     if found:
         raise OutputExistsError(
@@ -278,5 +308,5 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror or error}); "
-            "what was committed is kept: mend this and run again"
+            "mend this and run again: nothing that was committed is lost"
         ) from error

@@ -98,7 +98,7 @@ def fetch(
     target = folder / known.filename
     if offline_asked(offline):
         raise DownloadError(
-            f"{known.filename} is not here, and offline mode forbids to download it; {by_hand(known)}."
+            f"{known.filename} is not here, and was not to be downloaded now; {by_hand(known)}."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
