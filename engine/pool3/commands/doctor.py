@@ -11,7 +11,7 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Show devices, precision, libraries, weights and free disk; put it into bug reports."""
-    from pool3.commands.output import note, print_json
+    from pool3.commands.output import note, print_aligned, print_json
     from pool3.runtime import quiet_start
 
     with quiet_start():
@@ -21,13 +21,12 @@ def doctor(
     if json:
         print_json(facts)
         return
-    for line in _lines(facts):
-        print(line)
+    print_aligned(_rows(facts))
     if facts["warning"]:
         note(facts["warning"])
 
 
-def _lines(facts: dict[str, Any]) -> list[str]:
+def _rows(facts: dict[str, Any]) -> dict[str, str]:
     tensorflow, cpu, nvml = facts["tensorflow"], facts["cpu"], facts["nvml"]
     rows = {
         "pool3": f"{facts['pool3']['version']} {facts['pool3']['commit'][:12]} ({facts['pool3']['path']})",
@@ -41,6 +40,4 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         "libraries": ", ".join(f"{name} {version}" for name, version in facts["libraries"].items()),
         "free disk": f"{facts['free_disk_bytes'] / 2**30:.1f} GiB here",
     }
-    rows |= {f"weights of {name}": state for name, state in facts["weights"].items()}
-    width = max(map(len, rows))
-    return [f"{name:<{width}}  {value}" for name, value in rows.items() if value]
+    return rows | {f"weights of {name}": state for name, state in facts["weights"].items()}

@@ -24,9 +24,7 @@ def info(
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from pool3.commands.output import print_aligned
 
     rows = {
         "file": facts["path"],
@@ -44,20 +42,16 @@ def _show(facts: dict[str, Any]) -> None:
     for reason in facts["failure_reasons"]:
         rows[f"failed: {reason['stage']}, {reason['error']}"] = f"{reason['count']:,}"
     rows |= {name.replace("_", " "): _plain(value) for name, value in facts["provenance"].items()}
-    # Text, since rich would read square brackets in names as its own markup.
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, Text(value))
-    console = Console(highlight=False)
-    console.print(table)
+    if len(facts["environments"]) > 1:
+        for part in facts["environments"]:
+            rows[f"images {part['start']:,} to {part['stop']:,}"] = (
+                f"{part['device']}, {_plain(part['libraries'])}"
+            )
+    print_aligned(rows)
     for failure in facts["failed"]:
-        line = f"  {failure['index']} {failure['id']}: {failure['stage']}: {failure['message']}"
-        console.print(Text(line), soft_wrap=True)
+        print(f"  {failure['index']} {failure['id']}: {failure['stage']}: {failure['message']}")
     if facts["failures"] > len(facts["failed"]):
-        console.print(f"  and {facts['failures'] - len(facts['failed']):,} more, in /failures of the file")
+        print(f"  and {facts['failures'] - len(facts['failed']):,} more, in /failures of the file")
 
 
 def _state(facts: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,14 @@ def note(message: str) -> None:
 def print_json(result: dict[str, Any]) -> None:
     """Print one JSON object to stdout."""
     print(json.dumps(result, ensure_ascii=False))
+
+
+def print_aligned(rows: Mapping[str, str]) -> None:
+    """Print names and values in two columns, empty values left out; never wrapped, so that a pipe can search."""
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        if value:
+            print(f"{name:<{width}}  {value}")
 
 
 def make_folder(folder: Path) -> None:
