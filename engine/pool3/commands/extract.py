@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pool3.telemetry import BLOG_IMAGES_PER_SECOND
-
 if TYPE_CHECKING:
     from pool3.extractor import ExtractResult
     from pool3.spec import ExtractSpec
@@ -121,9 +119,7 @@ def summary(result: ExtractResult) -> str:
 
 def speed(result: ExtractResult) -> str:
     """How quick a run was, beside the blog post."""
-    if result.steady_images_per_second is None:
+    rate, ratio = result.steady_images_per_second, result.blog_ratio
+    if rate is None or ratio is None:
         return "nothing to compute: the features were there already"
-    ratio = result.steady_images_per_second / BLOG_IMAGES_PER_SECOND
-    return (
-        f"{result.steady_images_per_second:.1f} images/s once started, {ratio:.2f} × the blog's 33.3 images/s"
-    )
+    return f"{rate:.1f} images/s once started, {ratio:.2f} × the blog's 33.3 images/s"
