@@ -6,8 +6,17 @@ happened, with which input, and what to do about it, in one sentence.
 """
 
 
+from typing import ClassVar
+
+
 class Pool3Error(Exception):
-    """Base of all errors that pool3 raises on purpose."""
+    """Base of all errors that pool3 raises on purpose.
+
+    Attributes:
+        exit_code: what the command line exits with.
+    """
+
+    exit_code: ClassVar[int] = 1
 
 
 class SpecError(Pool3Error, ValueError):
@@ -20,6 +29,12 @@ class DeviceError(Pool3Error, RuntimeError):
 
 class ExtractionError(Pool3Error, RuntimeError):
     """TensorFlow failed while it decoded or computed, for a reason that no single image is to blame for."""
+
+
+class TooManyFailuresError(Pool3Error, RuntimeError):
+    """More images failed than ``--max-failures`` allows; what was computed is committed."""
+
+    exit_code = 3
 
 
 class SourceError(Pool3Error, ValueError):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from pool3.errors import StoreError, StoreNotFoundError
 from pool3.store.manifest import check_schema
 from pool3.store.rows import Failure
 from pool3.store.schema import FAILURE_FIELDS, Provenance, chunk_rows
+from pool3.store.table import Table
 
 
 def open_features(path: str | os.PathLike[str]) -> FeatureFile:
@@ -32,7 +34,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureFile:
     return FeatureFile(path)
 
 
-class FeatureFile:
+class FeatureFile(Table):
     """A sealed feature file of N rows; a context manager, or closed by `close`, or left to Python.
 
     Attributes:
@@ -102,13 +104,6 @@ class FeatureFile:
     def close(self) -> None:
         """Close the file; what was read already stays usable."""
         self._file.close()
-
-    def __len__(self) -> int:
-        """Count of rows."""
-        return len(self.features)
-
-    def __repr__(self) -> str:
-        return f"<FeatureFile {self.path} {self.features.shape[0]} × {self.features.shape[1]}>"
 
     @cached_property
     def ids(self) -> list[str]:
@@ -201,6 +196,7 @@ class Features:
         self.dtype: np.dtype[Any] = dataset.dtype
         self._dataset = dataset
         self._path = path
+        self._rows: NDArray[np.int64] | None = None  # rows of the dataset that stand here; None: all
         self._step: int = dataset.chunks[0] if dataset.chunks else chunk_rows(self.shape[1])
 
     def __len__(self) -> int:
@@ -210,7 +206,7 @@ class Features:
     def __repr__(self) -> str:
         return f"<Features {self.shape[0]} × {self.shape[1]} {self.dtype} of {self._path}>"
 
-    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+    def __iter__(self) -> Iterator[NDArray[Any]]:
         """Yield the rows, reading a chunk at a time."""
         for start in range(0, len(self), self._step):
             yield from self[start : start + self._step]
@@ -219,6 +215,13 @@ class Features:
         if copy is False:
             raise ValueError("features lie on disk, so an array of them is always a copy")
         return self[:].astype(dtype or self.dtype, copy=False)
+
+    def view(self, rows: NDArray[np.int64]) -> Features:
+        """These with their first axis narrowed to `rows`, (M,) int64; nothing is read."""
+        narrowed = copy(self)
+        narrowed._rows = self._lookup(rows)
+        narrowed.shape = (len(rows), self.shape[1])
+        return narrowed
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read what ``array[key]`` would be.
@@ -230,38 +233,48 @@ class Features:
         place: Any
         rows, *rest = (key if isinstance(key, tuple) else (key,)) or (...,)
         if isinstance(rows, slice):
-            # Backwards slices are read forwards, then turned round.
-            order = slice(None, None, -1 if rows.step is not None and rows.step < 0 else 1)
-            block, place = self._read(np.arange(len(self))[rows][order]), order
+            block, place = self._read(self._lookup(rows)), slice(None)
         elif isinstance(rows, int | np.integer) and not isinstance(rows, bool):
-            block = self._read(np.asarray([_in_range(int(rows), len(self))], np.int64))
-            place = 0
+            row = _in_range(int(rows), len(self))
+            block, place = self._read(self._lookup(slice(row, row + 1))), 0
         elif isinstance(rows, list | np.ndarray) and np.ndim(rows) == 1:
-            distinct, place = np.unique(np.arange(len(self))[rows], return_inverse=True)
-            block = self._read(distinct)
+            block = self._read(self._lookup(rows))
+            # Beside other indices an array of rows is not a slice; alone it would only cost a copy.
+            place = np.arange(len(block)) if rest else slice(None)
         else:
-            block, place = self._read(np.arange(len(self))), rows
+            block, place = self._read(self._lookup(slice(None))), rows
         found: NDArray[Any] = block[(place, *rest)]
         return found
 
-    def _read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read ascending, distinct rows chunk by chunk, so that damage can be told to the chunk."""
+    def _lookup(self, key: Any) -> NDArray[np.int64]:
+        """Rows of the dataset for an index of one dimension into these."""
+        if self._rows is None and isinstance(key, slice):
+            # A slice of a large file must not cost a number for each of its rows.
+            return np.arange(*key.indices(len(self)))
+        rows = np.arange(len(self)) if self._rows is None else self._rows
+        found: NDArray[np.int64] = rows[key]
+        return found
+
+    def _read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read rows, each chunk that holds some of them once and by itself, so that damage can be told to it."""
         _check_open(self._dataset, self._path)
         out = np.empty((len(rows), self.shape[1]), self.dtype)
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
         done = 0
         while done < len(rows):
-            first = int(rows[done])
+            first = int(ascending[done])
             chunk = first // self._step
-            end = int(np.searchsorted(rows, (chunk + 1) * self._step))
+            end = int(np.searchsorted(ascending, (chunk + 1) * self._step))
             try:
-                block = self._dataset[first : int(rows[end - 1]) + 1]
+                block = self._dataset[first : int(ascending[end - 1]) + 1]
             except (OSError, RuntimeError) as error:
-                stop = min((chunk + 1) * self._step, len(self))
+                stop = min((chunk + 1) * self._step, len(self._dataset))
                 raise StoreError(
                     f"{self._path} is damaged in rows {chunk * self._step} to {stop} of /features ({error}); "
                     "make it again"
                 ) from error
-            out[done:end] = block[rows[done:end] - first]
+            out[order[done:end]] = block[ascending[done:end] - first]
             done = end
         return out
 
