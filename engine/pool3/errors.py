@@ -79,3 +79,7 @@ class OutputBusyError(StoreError, BlockingIOError):
 
 class EvaluationError(Pool3Error, ValueError):
     """Features cannot be evaluated as asked: no labels, a single class, widths that differ."""
+
+
+class MissingLibraryError(Pool3Error, ImportError):
+    """A library that pool3 uses but does not install by itself is not there."""
