@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from pool3.errors import Pool3Error
     from pool3.extractor import Extractor, ExtractResult, extract
     from pool3.spec import ExtractSpec
-    from pool3.store import open_features
+    from pool3.store import export_features, open_features
 
 _HOMES = {
     "ExtractResult": "pool3.extractor",
     "ExtractSpec": "pool3.spec",
     "Extractor": "pool3.extractor",
     "Pool3Error": "pool3.errors",
+    "export_features": "pool3.store",
     "extract": "pool3.extractor",
     "open_features": "pool3.store",
 }
@@ -43,6 +44,7 @@ __all__ = [
     "Extractor",
     "Pool3Error",
     "__version__",
+    "export_features",
     "extract",
     "open_features",
 ]

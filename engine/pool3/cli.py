@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pool3._version import __version__
-from pool3.commands import classify, doctor, experiments, extract, info, weights
+from pool3.commands import classify, doctor, experiments, export, extract, info, weights
 from pool3.errors import Pool3Error
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _options(
 app.command()(extract.extract)
 app.command()(info.info)
 app.command()(classify.classify)
+app.command()(export.export)
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)
 app.command()(experiments.demo)

@@ -1,25 +1,30 @@
-"""The feature store: rows committed range by range, sealed into one HDF5 file, and read back.
+"""The feature store: rows committed range by range, sealed into one HDF5 file, read back, and exported.
 
-Writing: `FeatureWriter`. Reading: `open_features`. Nothing here knows a network.
+Writing: `FeatureWriter`. Reading: `open_features`. Exporting: `export_features`. Nothing here knows a network.
 """
 
+from pool3.store.export import ExportResult, export_features
 from pool3.store.info import existing, info
 from pool3.store.reader import FeatureFile, Features, open_features
 from pool3.store.rows import Failure, Rows
 from pool3.store.schema import IDENTITY, SCHEMA, Provenance, differences
+from pool3.store.table import Selection
 from pool3.store.writer import FeatureWriter
 
 __all__ = [
     "IDENTITY",
     "SCHEMA",
+    "ExportResult",
     "Failure",
     "FeatureFile",
     "FeatureWriter",
     "Features",
     "Provenance",
     "Rows",
+    "Selection",
     "differences",
     "existing",
+    "export_features",
     "info",
     "open_features",
 ]
