@@ -156,7 +156,7 @@ def test_failures_are_rows_of_failures(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["rows"], result["failures"]) == (8, 2)
-    assert "2 images failed" in done.stderr
+    assert "2 of 10 images failed" in done.stderr
     shown = json.loads(pool3("info", tmp_path / "out.h5", "--json").stdout)
     assert (shown["rows"], shown["failures"]) == (8, 2)
     with h5py.File(tmp_path / "out.h5") as file:

@@ -66,23 +66,23 @@ def test_extract_reads_back_as_embed_gives_it(extractor, images, tmp_path) -> No
 
 
 def test_a_resumed_run_keeps_the_shape_and_gives_the_same_file(extractor, tmp_path, monkeypatch) -> None:
-    """Stopped by an error after the first range; gone on with by a run that asked for another batch size."""
+    """Stopped in the second range, whose first batch is kept; gone on with by a run that asked for other batches."""
     monkeypatch.setattr("pool3.extractor.SHARD_ROWS", 16)
     images = np.stack([pixels(12, 12, seed) for seed in range(40)])
     calls = []
 
     def stop_in_the_second_range(done: int, total: int, failures: int) -> None:
         calls.append((done, total, failures))
-        if done > 24:
+        if done > 16:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         extractor.extract(images, tmp_path / "out.h5", progress=stop_in_the_second_range)
-    assert calls == [(8, 40, 0), (16, 40, 0), (24, 40, 0), (32, 40, 0)]
+    assert calls == [(8, 40, 0), (16, 40, 0), (24, 40, 0)]
     other = Extractor(ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=5))
     with pytest.warns(UserWarning, match="batches of 8"):
         resumed = other.extract(images, tmp_path / "out.h5")
-    assert resumed.computed == 24
+    assert resumed.computed == 16
     assert resumed.batch_size == 8
     straight = extractor.extract(images, tmp_path / "straight.h5")
     with pool3.open_features(resumed.output) as a, pool3.open_features(straight.output) as b:
@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch) -> None:
     assert result.devices == [here, "another CPU"]
     with pool3.open_features(result.output) as file:
         parts = [(part["start"], part["stop"], part["device"]) for part in file.environments]
-        assert parts == [(0, 8, here), (8, 24, "another CPU")]
+        assert parts == [(0, 16, here), (16, 24, "another CPU")]
         assert file.environments[0]["libraries"] == file.provenance.libraries
 
 

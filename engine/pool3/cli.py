@@ -1,16 +1,17 @@
-"""The command line: arguments → one spec → one call. Exit codes: 0, 1 (a Pool3Error), 2 (usage), 130 (interrupted)."""
+"""The command line: arguments → one spec → one call.
+
+Exit codes: 0 done; 1 a Pool3Error; 2 wrong usage; 3 more failures than allowed; 130 interrupted.
+"""
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from pool3._version import __version__
-from pool3.commands import classify, doctor, experiments, export, extract, info, weights
+from pool3.commands import classify, doctor, experiments, export, extract, info, interrupts, weights
 from pool3.errors import Pool3Error
 
 app = typer.Typer(
@@ -49,39 +50,18 @@ app.command()(experiments.demo)
 app.command()(experiments.cifar10)
 
 
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM. Not a KeyboardInterrupt, which the argument parser would report in its own way."""
-
-
-_interrupted = False
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a signal handler's signature
-    global _interrupted
-    # An impatient second Ctrl-C must not cut short what the first one has begun to wind up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _interrupted = True
-    raise Interrupted
-
-
 def main() -> None:
     """Run the command line; the entry point of the ``pool3`` script."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.install()
     try:
         app()
     except BaseException as error:
-        # Libraries that were interrupted while they loaded raise something of their own.
-        if _interrupted:
-            print(
-                "pool3: interrupted; an extraction goes on from its last commit when run again",
-                file=sys.stderr,
-            )
-            sys.exit(130)
+        if interrupts.happened():
+            print("pool3: interrupted; the same command goes on from what is committed", file=sys.stderr)
+            sys.exit(interrupts.EXIT_CODE)
         if isinstance(error, Pool3Error):
             print(f"pool3: {error}", file=sys.stderr)
-            sys.exit(1)
+            sys.exit(error.exit_code)
         raise
 
 

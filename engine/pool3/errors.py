@@ -5,7 +5,6 @@ that fits, so that code that knows nothing of pool3 still handles them as it wou
 happened, with which input, and what to do about it, in one sentence.
 """
 
-
 from typing import ClassVar
 
 

@@ -7,6 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,17 @@ from pool3 import provenance
 from pool3._version import __version__
 from pool3.backbones import get_backbone
 from pool3.errors import OutputExistsError, SourceError
+from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
 from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
 from pool3.runtime import Placement, Runner, choose_device
-from pool3.sources import Source, Unreadable, open_source
-from pool3.spec import DEFAULT_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec
-from pool3.store import Failure, FeatureWriter, Provenance, Rows
-from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock, SteadyRate
+from pool3.sources import SelectionSource, Source, Unreadable, open_source
+from pool3.spec import DEFAULT_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
+from pool3.store import FeatureWriter, Provenance
+from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock
 from pool3.weights import load_weights
 
-Progress = Callable[[int, int, int], None]
-"""Called after each step with: images accounted for, images in all, failures among them."""
+Ranges = list[tuple[int, int]]
+"""Index ranges [start, stop) of a source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,8 @@ class ExtractResult:
         rows: images that became a row.
         failures: images that became a recorded failure.
         computed: images that this run worked on; the rest were committed before.
+        retried: those among them that had failed before.
+        recovered: those of `retried` that became a row.
         seconds: wall time of this run, compilation included; the first run of an `Extractor` bears its start-up.
         images_per_second: `computed` by `seconds`; None where nothing was computed.
         steady_images_per_second: from the first step's end to the last's; `images_per_second` where one step was all.
@@ -48,9 +53,10 @@ class ExtractResult:
         weights: registry name, ``random:SEED`` or ``custom``.
         weights_sha256: SHA-256 of the weights file.
         precision: dtype of the convolutions.
+        storage: dtype of the stored features.
         devices: what ran the network.
         batch_size: images a step.
-        stages: stage → seconds; ``read`` runs beside the others.
+        stages: stage → seconds; ``read`` and ``write`` run beside the others.
     """
 
     output: Path
@@ -58,6 +64,8 @@ class ExtractResult:
     rows: int
     failures: int
     computed: int
+    retried: int
+    recovered: int
     seconds: float
     images_per_second: float | None
     steady_images_per_second: float | None
@@ -67,6 +75,7 @@ class ExtractResult:
     weights: str
     weights_sha256: str
     precision: str
+    storage: str
     devices: list[str]
     batch_size: int
     stages: dict[str, float] = field(default_factory=dict)
@@ -151,27 +160,36 @@ class Extractor:
         *,
         limit: int | None = None,
         overwrite: bool = False,
+        retry_failed: bool = False,
+        max_failures: int | str | None = None,
         progress: Progress | None = None,
     ) -> ExtractResult:
         """Turn a source into a sealed feature file; go on where an earlier run of the same settings stopped.
+
+        Whatever ends the run early, an interruption or an error, what was computed is committed first.
 
         Args:
             source: anything that `open_source` takes.
             output: path of the HDF5 file.
             limit: take the first so many images.
             overwrite: discard an existing output, whatever made it.
+            retry_failed: try the images again that failed in earlier runs, also those of a sealed file.
+            max_failures: stop past so many failures, or past a share of all images such as ``5%``.
             progress: called after each step.
 
         Raises:
+            SpecError: `max_failures` is no such number.
             SourceError: the source cannot be read at all.
             OutputExistsError: the output was made with other settings, and `overwrite` is not set.
             StoreError: the output cannot be written, or would not account for every input.
+            TooManyFailuresError: more images failed than `max_failures` allows; nothing was sealed.
         """
         start = time.perf_counter()
         clock, self._clock = self._clock, StageClock()
         before = sum(clock.seconds.values())
         with clock.stage("scan"):
             images = open_source(source, limit=limit)
+        most = None if max_failures is None else failure_limit(max_failures, len(images))
         batch_size = self._batch_size(len(images))
         width = int(np.prod(self.backbone.features[self.spec.feature]))
         with FeatureWriter.open(
@@ -182,29 +200,28 @@ class Extractor:
             label_names=images.label_names,
             rows_per_shard=_rows_per_shard(batch_size, width),
             overwrite=overwrite,
+            retry_failed=retry_failed,
         ) as writer:
             _check_unchanged(images, writer)
             if self.spec.batch_size not in (0, writer.provenance.batch_size):
                 kept = writer.provenance.batch_size
                 warnings.warn(f"{writer.path} was begun with batches of {kept} and keeps them", stacklevel=2)
-            ranges = writer.pending()
-            computed = sum(stop - start for start, stop in ranges)
-            tally = _Tally(len(images) - computed, len(images), writer.failures, progress)
-            if ranges:
-                # A resumed run keeps the shape of the run that began the file: the same shape gives the same bits.
-                runner, pipeline = self._prepare(images, writer.provenance.batch_size)
-                with clock.stage("compile"):
-                    runner.compile()
-                steps = _timed(pipeline.batches(ranges), clock, "wait")
-                for rows in _ranges(steps, ranges, runner, images, clock, tally):
-                    with clock.stage("write"):
-                        writer.commit(rows)
-                clock.seconds["read"] = pipeline.read_seconds
+            pending, failed = writer.pending(), writer.failed() if retry_failed else []
+            computed, retried = _count(pending), sum(len(indices) for _, indices in failed)
+            known = writer.failures
+            tally = Tally(len(images) - computed, len(images), known, most, progress)
+            if failed:
+                self._retry(images, failed, writer, clock, tally)
+            recovered = known - writer.failures
+            tally.check()
+            if pending:
+                self._compute(images, pending, writer, clock, tally)
             with clock.stage("seal"):
                 sealed = writer.seal()
             rows_written, failures, recorded = writer.rows, writer.failures, writer.provenance
             devices = writer.devices()
         seconds = before + time.perf_counter() - start
+        computed += retried
         overall = computed / seconds if computed else None
         steady = tally.rate.images_per_second() or overall
         return ExtractResult(
@@ -213,6 +230,8 @@ class Extractor:
             rows=rows_written,
             failures=failures,
             computed=computed,
+            retried=retried,
+            recovered=recovered,
             seconds=seconds,
             images_per_second=overall,
             steady_images_per_second=steady,
@@ -222,10 +241,80 @@ class Extractor:
             weights=recorded.weights,
             weights_sha256=recorded.weights_sha256,
             precision=recorded.precision,
+            storage=recorded.storage,
             devices=devices,
             batch_size=recorded.batch_size,
             stages=clock.seconds,
         )
+
+    def _compute(
+        self, images: Source, ranges: Ranges, writer: FeatureWriter, clock: StageClock, tally: Tally
+    ) -> None:
+        """Compute ranges that are pending, and commit each."""
+
+        def commit(gathered: Gathered) -> None:
+            writer.commit(gathered.rows(gathered.start, gathered.stop))
+
+        def begin(start: int) -> Gathered:
+            return Gathered(images, start, writer.provenance.storage)
+
+        self._run(images, ranges, writer, clock, begin, commit, tally.step)
+
+    def _retry(
+        self, images: Source, failed: Failed, writer: FeatureWriter, clock: StageClock, tally: Tally
+    ) -> None:
+        """Try failed images again, packed into full batches, and put each in its place."""
+        indices = np.concatenate([some for _, some in failed])
+        selection = SelectionSource(images, indices)
+        together = list(groups(failed, writer.rows_per_shard))
+        bounds = np.cumsum([0, *(sum(len(some) for _, some in group) for group in together)]).tolist()
+
+        def commit(gathered: Gathered) -> None:
+            done = indices[gathered.start : gathered.stop]
+            for limits, some in failed:
+                if some[0] <= done[-1] and some[-1] >= done[0]:
+                    writer.amend(gathered.rows(*limits))
+
+        def begin(start: int) -> Gathered:
+            return Gathered(selection, start, writer.provenance.storage, indices)
+
+        step = partial(tally.step, again=True)
+        self._run(selection, list(pairwise(bounds)), writer, clock, begin, commit, step)
+
+    def _run(
+        self,
+        images: Source,
+        ranges: Ranges,
+        writer: FeatureWriter,
+        clock: StageClock,
+        begin: Callable[[int], Gathered],
+        commit: Callable[[Gathered], None],
+        step: Callable[[Batch], None],
+    ) -> None:
+        """Run the network over ranges of a source; commit each range, and what there is of one that is cut short."""
+
+        def timed_commit(gathered: Gathered) -> None:
+            with clock.stage("write"):
+                commit(gathered)
+
+        # A resumed run keeps the shape of the run that began the file: the same shape gives the same bits.
+        runner, pipeline = self._prepare(images, writer.provenance.batch_size)
+        with clock.stage("compile"):
+            runner.compile()
+        batches = _timed(pipeline.batches(ranges), clock, "wait")
+        try:
+            with Committer(timed_commit) as committer:
+                for start, stop in ranges:
+                    gathered = committer.begin(begin(start))
+                    while gathered.stop < stop:
+                        batch = next(batches)
+                        with clock.stage("forward"):
+                            features = runner(batch.images)
+                        gathered.add(batch, features)
+                        step(batch)
+                    committer.submit(gathered)
+        finally:
+            clock.seconds["read"] = clock.seconds.get("read", 0.0) + pipeline.read_seconds
 
     def _batch_size(self, images: int) -> int:
         return self.spec.batch_size or max(1, min(DEFAULT_BATCH_SIZE, images))
@@ -245,7 +334,8 @@ class Extractor:
             )
             # The last shape alone: each compiled network holds the weights once more.
             self._runner = (shape, runner)
-        return runner, Pipeline(source, self.backbone.preprocessing, batch_size, runner.route)
+        workers = self.spec.decoders
+        return runner, Pipeline(source, self.backbone.preprocessing, batch_size, runner.route, workers)
 
     def _provenance(self, source: Source, batch_size: int) -> Provenance:
         import tensorflow as tf
@@ -262,6 +352,7 @@ class Extractor:
             preprocessing=str(self.backbone.preprocessing),
             decoder=DECODER if source.image_shape is None else DECODER_PIXELS,
             precision=self.spec.dtype,
+            storage=self.spec.storage,
             batch_size=batch_size,
             route="host" if source.image_shape is None else "device",
             threads=tf.config.threading.get_intra_op_parallelism_threads(),
@@ -280,18 +371,32 @@ def extract(
     *,
     limit: int | None = None,
     overwrite: bool = False,
+    retry_failed: bool = False,
+    max_failures: int | str | None = None,
     progress: Progress | None = None,
     **spec: Any,
 ) -> ExtractResult:
     """Turn a source into a sealed feature file; see `Extractor.extract` for the arguments, `ExtractSpec` for `spec`."""
     extractor = Extractor(ExtractSpec(**spec))
-    return extractor.extract(source, output, limit=limit, overwrite=overwrite, progress=progress)
+    return extractor.extract(
+        source,
+        output,
+        limit=limit,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        max_failures=max_failures,
+        progress=progress,
+    )
 
 
 def _rows_per_shard(batch_size: int, width: int) -> int:
     """Images committed at a time: whole batches, within `SHARD_ROWS` and `SHARD_BYTES` where one batch is."""
     rows = min(SHARD_ROWS, SHARD_BYTES // (4 * width))
     return max(1, rows // batch_size) * batch_size
+
+
+def _count(ranges: Ranges) -> int:
+    return sum(stop - start for start, stop in ranges)
 
 
 def _check_unchanged(source: Source, writer: FeatureWriter) -> None:
@@ -317,58 +422,3 @@ def _timed(batches: Iterator[Batch], clock: StageClock, stage: str) -> Iterator[
         if batch is None:
             return
         yield batch
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Counts images as steps end, and reports them."""
-
-    done: int
-    total: int
-    failures: int
-    progress: Progress | None
-    rate: SteadyRate = field(default_factory=SteadyRate)
-
-    def step(self, batch: Batch) -> None:
-        self.rate.step(batch.count)
-        self.done += batch.count
-        self.failures += len(batch.failures)
-        if self.progress is not None:
-            self.progress(self.done, self.total, self.failures)
-
-
-def _ranges(
-    batches: Iterator[Batch],
-    ranges: list[tuple[int, int]],
-    runner: Runner,
-    source: Source,
-    clock: StageClock,
-    tally: _Tally,
-) -> Iterator[Rows]:
-    """Run the network and gather the batches of each index range into the rows that are committed together."""
-    for start, stop in ranges:
-        index: list[NDArray[np.int64]] = []
-        digests: list[NDArray[np.uint8]] = []
-        features: list[NDArray[np.float32]] = []
-        failures: list[Failure] = []
-        covered = start
-        while covered < stop:
-            batch = next(batches)
-            with clock.stage("forward"):
-                features.append(runner(batch.images)[batch.valid])
-            index.append(batch.start + np.flatnonzero(batch.valid))
-            digests.append(batch.content_sha256[batch.valid])
-            failures.extend(batch.failures)
-            covered += batch.count
-            tally.step(batch)
-        source_index = np.concatenate(index)
-        yield Rows(
-            start=start,
-            stop=stop,
-            source_index=source_index,
-            ids=[source.ids[i] for i in source_index],
-            labels=source.labels[source_index],
-            content_sha256=np.concatenate(digests),
-            features=np.concatenate(features),
-            failures=failures,
-        )

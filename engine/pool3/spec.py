@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from pool3.backbones import get_backbone
 from pool3.errors import SpecError
 
 PRECISIONS = ("auto", "float32")
 """Precisions that a run may ask for; ``auto`` is float32 on every device so far."""
+
+STORAGES = ("float32", "float16")
+"""Dtypes that features may be stored in."""
 
 DEFAULT_BATCH_SIZE = 32
 """Images a step: past it a CPU gains nothing measurable (see ``make bench``, case ``forward``)."""
@@ -20,6 +25,10 @@ SHARD_ROWS = 1024
 SHARD_BYTES = 64 << 20
 """Most features committed at a time: a wide feature map is committed in fewer rows, so that memory stays flat."""
 
+MAX_DECODERS = 8
+"""Most decode workers unless more are asked for: each holds a decoded batch, 33 MiB of 32 images at 299²."""
+
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _DEVICES = re.compile(r"auto|cpu|gpu(:\d+)?")
 
 
@@ -32,7 +41,9 @@ class ExtractSpec:
         weights: name in the registry, path, or ``random:SEED``; None for the backbone's own.
         feature: name of the feature; empty for the backbone's main one.
         precision: dtype of the convolutions; ``auto`` lets pool3 choose.
+        storage: dtype of the stored features, ``float32`` or ``float16``.
         batch_size: images a step; 0 lets pool3 choose.
+        workers: batches decoded at a time; 0 lets pool3 choose. No number depends on it.
         devices: ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
         offline: never touch the network to fetch weights.
 
@@ -44,7 +55,9 @@ class ExtractSpec:
     weights: str | None = None
     feature: str = ""
     precision: str = "auto"
+    storage: str = "float32"
     batch_size: int = 0
+    workers: int = 0
     devices: str = "auto"
     offline: bool = False
 
@@ -57,6 +70,10 @@ class ExtractSpec:
             raise SpecError(f"{self.backbone} has no feature {self.feature!r}; choose one of {known}.")
         if self.precision not in PRECISIONS:
             raise SpecError(f"Unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}.")
+        if self.storage not in STORAGES:
+            raise SpecError(f"Unknown storage {self.storage!r}; choose one of {', '.join(STORAGES)}.")
+        if self.workers < 0:
+            raise SpecError(f"The workers must be at least 1, or 0 for auto; received {self.workers}.")
         if self.batch_size < 0:
             raise SpecError(f"The batch size must be at least 1, or 0 for auto; received {self.batch_size}.")
         if not _DEVICES.fullmatch(self.devices):
@@ -67,9 +84,17 @@ class ExtractSpec:
         """The precision that runs: ``auto`` resolved."""
         return "float32"
 
+    @property
+    def decoders(self) -> int:
+        """The workers that run: 0 resolved to the processors that this process may use, at most `MAX_DECODERS`."""
+        if self.workers:
+            return self.workers
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(max(2, usable), MAX_DECODERS)
 
-def parse_batch_size(text: str) -> int:
-    """Read ``--batch-size``: a number, or ``auto`` for 0.
+
+def parse_count(text: str, option: str) -> int:
+    """Read an option that takes a number, or ``auto`` for 0.
 
     Raises:
         SpecError: it is neither.
@@ -77,5 +102,20 @@ def parse_batch_size(text: str) -> int:
     if text == "auto":
         return 0
     if not text.isdecimal() or int(text) < 1:
-        raise SpecError(f"--batch-size takes auto or a number of at least 1; received {text!r}.")
+        raise SpecError(f"{option} takes auto or a number of at least 1; received {text!r}.")
     return int(text)
+
+
+def failure_limit(value: int | str, inputs: int) -> int:
+    """Read ``--max-failures``: a count, or a share such as ``5%`` of all images, rounded down.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    text = str(value).strip()
+    number = _SHARE.fullmatch(text)
+    if number and float(number[1]) <= 100:
+        return int(Fraction(number[1]) * inputs / 100)
+    if text.isdecimal():
+        return int(text)
+    raise SpecError(f"--max-failures takes a number, or a share from 0% to 100%; received {text!r}.")

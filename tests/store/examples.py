@@ -26,6 +26,7 @@ PROVENANCE = Provenance(
     preprocessing="legacy bilinear to 299×299",
     decoder="tf.io.decode_image",
     precision="float32",
+    storage="float32",
     batch_size=4,
     route="host",
     threads=2,

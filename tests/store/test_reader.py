@@ -187,7 +187,7 @@ def test_foreign_hdf5(tmp_path) -> None:
         ("inputs", 24, "24 inputs, 23 rows"),
         ("libraries", "{", "damaged"),
         ("backbone", None, "damaged"),
-        ("ids_sha256", None, "damaged"),
+        ("digests", None, "damaged"),
     ],
 )
 def test_attributes_are_checked(tmp_path, name, value, said) -> None:

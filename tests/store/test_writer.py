@@ -288,9 +288,9 @@ def test_seal_refuses_until_every_input_is_accounted_for(tmp_path) -> None:
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("limits", [(0, 14), (1, 7), (0, 6), (7, 21), (21, 28), (30, 37), (-7, 0)])
+@pytest.mark.parametrize("limits", [(0, 14), (5, 9), (7, 21), (21, 28), (30, 37), (-7, 0), (3, 3)])
 def test_a_foreign_range_is_refused(tmp_path, limits) -> None:
-    with begin(tmp_path / "out.h5") as writer, pytest.raises(StoreError, match="no range of this output"):
+    with begin(tmp_path / "out.h5") as writer, pytest.raises(StoreError, match="not pending"):
         writer.commit(make_rows(*limits))
     assert not shards(tmp_path / "out.h5")
 
@@ -298,7 +298,7 @@ def test_a_foreign_range_is_refused(tmp_path, limits) -> None:
 def test_a_range_is_committed_once_and_not_after_the_close(tmp_path) -> None:
     with begin(tmp_path / "out.h5") as writer:
         writer.commit(make_rows(0, 7))
-        with pytest.raises(StoreError, match="committed already"):
+        with pytest.raises(StoreError, match="not pending"):
             writer.commit(make_rows(0, 7))
     with pytest.raises(StoreError, match="closed"):
         writer.commit(make_rows(7, 14))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,11 +41,27 @@ def extract(
         str, typer.Option(help="Named feature, such as mixed_10 or softmax. Default: the pooled one.")
     ] = "",
     precision: Annotated[str, typer.Option(help="auto or float32.")] = "auto",
+    storage: Annotated[
+        str, typer.Option(help="Dtype of the stored features: float32, or float16 for half the space.")
+    ] = "float32",
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Images a step.")] = "auto",
+    workers: Annotated[str, typer.Option(metavar="auto|N", help="Batches decoded at a time.")] = "auto",
     devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:N.")] = "auto",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take the first N images.", show_default=False)
     ] = None,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|P%",
+            help="Stop past so many failed images, or a share of all, with exit code 3; what was computed is kept.",
+            show_default=False,
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try just the failed images again, also of a finished output."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Discard an existing output.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never fetch weights.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
@@ -53,18 +71,28 @@ def extract(
     Run it again after a crash and it goes on where it stopped; on a finished output it says so.
     """
     from pool3.commands.output import print_json
-    from pool3.spec import ExtractSpec, parse_batch_size
+    from pool3.spec import ExtractSpec, parse_count
 
     spec = ExtractSpec(
         backbone=backbone,
         weights=weights,
         feature=feature,
         precision=precision,
-        batch_size=parse_batch_size(batch_size),
+        storage=storage,
+        batch_size=parse_count(batch_size, "--batch-size"),
+        workers=parse_count(workers, "--workers"),
         devices=devices,
         offline=offline,
     )
-    result = run(spec, list(sources), output, limit=limit, overwrite=overwrite)
+    result = run(
+        spec,
+        list(sources),
+        output,
+        limit=limit,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        max_failures=max_failures,
+    )
     if json:
         print_json(result.to_dict())
         return
@@ -72,18 +100,28 @@ def extract(
 
 
 def run(
-    spec: ExtractSpec, source: Any, output: Path, *, limit: int | None = None, overwrite: bool = False
+    spec: ExtractSpec,
+    source: Any,
+    output: Path,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    max_failures: str | None = None,
 ) -> ExtractResult:
     """Extract with progress and remarks on stderr."""
     from pool3.commands.output import note, progress, warnings_as_notes
     from pool3.runtime import start_tensorflow
     from pool3.sources import open_source
+    from pool3.spec import failure_limit
     from pool3.telemetry import StageClock
 
     clock = StageClock()
     with clock.stage("scan"):
         # First, since a mistyped path should not have to wait for TensorFlow.
         images = open_source(source, limit=limit)
+        if max_failures is not None:
+            failure_limit(max_failures, len(images))
     if images.ignored:
         note(f"{images.description}: {images.ignored:,} other files are no images and were left out")
     with clock.stage("startup"):
@@ -91,19 +129,47 @@ def run(
         from pool3.extractor import Extractor
     with warnings_as_notes(), progress("fetching weights", "bytes") as fetching:
         extractor = Extractor(spec, fetching=fetching, clock=clock)
-    with warnings_as_notes(), progress("extracting") as report:
+    with _said_when_interrupted(output), warnings_as_notes(), progress("extracting") as report:
 
         def step(done: int, total: int, failures: int) -> None:
-            report(done, total, f"{failures} failed" if failures else "")
+            report(done, total, f"{failures:,} failed" if failures else "")
 
-        result = extractor.extract(images, output, overwrite=overwrite, progress=step)
+        result = extractor.extract(
+            images,
+            output,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            max_failures=max_failures,
+            progress=step,
+        )
+    if result.retried:
+        note(f"tried {result.retried:,} failed images again: {result.recovered:,} became rows")
+    elif retry_failed:
+        note("no image had failed: nothing to try again")
+    before = result.inputs - (result.computed - result.retried)
     if not result.computed:
         note(f"{output} is complete already: nothing to do (--overwrite starts again)")
-    elif result.computed < result.inputs:
-        note(f"went on after {result.inputs - result.computed:,} images that were committed before")
+    elif before and before < result.inputs:
+        note(f"went on after {before:,} images that were committed before")
     if result.failures:
-        note(f"{result.failures:,} images failed; their reasons: pool3 info {output}")
+        note(f"{result.failures:,} of {result.inputs:,} images failed; their reasons: pool3 info {output}")
     return result
+
+
+@contextmanager
+def _said_when_interrupted(output: Path) -> Iterator[None]:
+    """Say how much is committed where Ctrl-C or SIGTERM ends the block."""
+    from pool3.commands.interrupts import happened
+    from pool3.commands.output import note
+    from pool3.store import progress
+
+    try:
+        yield
+    except BaseException:
+        if happened():
+            done, inputs = progress(output)
+            note(f"{done:,} of {inputs:,} images are committed for {output}")
+        raise
 
 
 def summary(result: ExtractResult) -> str:

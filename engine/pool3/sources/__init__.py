@@ -4,7 +4,7 @@ from pool3.sources.archives import ArchiveSource
 from pool3.sources.arrays import ArraySource
 from pool3.sources.base import NO_LABEL, Content, Source, Unreadable
 from pool3.sources.cifar import CifarSource
-from pool3.sources.combine import ConcatSource, LimitSource
+from pool3.sources.combine import ConcatSource, LimitSource, SelectionSource
 from pool3.sources.files import FileSource
 from pool3.sources.opening import open_source
 
@@ -17,6 +17,7 @@ __all__ = [
     "Content",
     "FileSource",
     "LimitSource",
+    "SelectionSource",
     "Source",
     "Unreadable",
     "open_source",

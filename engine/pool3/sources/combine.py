@@ -1,4 +1,4 @@
-"""Sources made of sources: several in a row, and the first so many of one."""
+"""Sources made of sources: several in a row, the first so many of one, and chosen ones of one."""
 
 from __future__ import annotations
 
@@ -90,6 +90,35 @@ class LimitSource(Source):
         """Yield from the source itself."""
         self._check_range(start, stop)
         return self._source.read(start, stop)
+
+
+class SelectionSource(Source):
+    """Chosen images of a source, in its order; label names stay as they are.
+
+    Args:
+        source: where they come from.
+        indices: their places in it, ascending.
+    """
+
+    def __init__(self, source: Source, indices: NDArray[np.int64]) -> None:
+        self._source = source
+        self._indices = indices
+        self.description = source.description
+        self.ids = [source.ids[index] for index in indices]
+        self.labels = source.labels[indices]
+        self.label_names = source.label_names
+        self.image_shape = source.image_shape
+        self.location = source.location
+
+    def read(self, start: int, stop: int) -> Iterator[Content]:
+        """Yield from the source itself, neighbours in one go."""
+        self._check_range(start, stop)
+        return self._read(self._indices[start:stop])
+
+    def _read(self, indices: NDArray[np.int64]) -> Iterator[Content]:
+        for run in np.split(indices, np.flatnonzero(np.diff(indices) != 1) + 1):
+            if len(run):
+                yield from self._source.read(int(run[0]), int(run[-1]) + 1)
 
 
 def _common(sources: Sequence[Source]) -> Path | None:

@@ -4,9 +4,9 @@ Writing: `FeatureWriter`. Reading: `open_features`. Exporting: `export_features`
 """
 
 from pool3.store.export import ExportResult, export_features
-from pool3.store.info import existing, info
+from pool3.store.info import existing, info, progress
 from pool3.store.reader import FeatureFile, Features, open_features
-from pool3.store.rows import Failure, Rows
+from pool3.store.rows import Failure, Rows, as_stored
 from pool3.store.schema import IDENTITY, SCHEMA, Provenance, differences
 from pool3.store.table import Selection
 from pool3.store.writer import FeatureWriter
@@ -22,9 +22,11 @@ __all__ = [
     "Provenance",
     "Rows",
     "Selection",
+    "as_stored",
     "differences",
     "existing",
     "export_features",
     "info",
     "open_features",
+    "progress",
 ]

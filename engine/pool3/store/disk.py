@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,3 +56,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write below `folder`.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    return shutil.disk_usage(folder).free
+
+
+def in_units(count: int) -> str:
+    """Bytes for people: ``3.2 GiB``."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB")):
+        if count >= unit:
+            return f"{count / unit:,.1f} {name}"
+    return f"{count / 1024:,.1f} KiB"

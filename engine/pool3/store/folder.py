@@ -1,18 +1,18 @@
 """The folder of committed shards beside an unfinished output: ``OUT.h5.shards``.
 
 It holds ``manifest.json``, one file a committed range, named by the range, and temporary files while a process
-writes. The names are the journal: a range is committed if and only if its file exists.
+writes. The names are the journal: a range is committed if and only if its file exists. A run that was interrupted
+commits the part of its range that was done, so a range may be spread over several files.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pool3.errors import StoreError
 from pool3.store.disk import TEMPORARY, sync_folder
+from pool3.store.environments import Environments
 from pool3.store.manifest import Manifest
 from pool3.store.rows import Rows
 from pool3.store.shard import Footer, ShardReader, write_shard
@@ -63,19 +63,22 @@ class ShardFolder:
         """Range → footer of every committed shard, ascending.
 
         Raises:
-            StoreError: a shard is damaged, not one of this manifest's, or of no range of its.
+            StoreError: a shard is damaged, not one of this manifest's, in no range of its, or overlaps another.
         """
-        known = set(manifest.ranges())
         found = {}
+        end = 0
         for limits, path in sorted(self._shards().items()):
             with ShardReader(path) as shard:
                 footer = shard.footer
-            if footer.run != manifest.run or (footer.start, footer.stop) != limits or limits not in known:
+            start, stop = limits
+            inside = end <= start < stop <= manifest.range_of(start)[1]
+            if footer.run != manifest.run or (footer.start, footer.stop) != limits or not inside:
                 raise StoreError(
                     f"the shard {path} belongs to another run; delete it and run again, "
                     "and its range is computed anew"
                 )
             found[limits] = footer
+            end = stop
         return found
 
     def shard(self, limits: tuple[int, int]) -> Path:
@@ -83,13 +86,22 @@ class ShardFolder:
         start, stop = limits
         return self.path / f"{start:012}-{stop:012}.shard"
 
-    def commit(self, rows: Rows, manifest: Manifest, environment: Mapping[str, Any]) -> None:
-        """Write the shard of `rows`; durable on return.
+    def commit(self, rows: Rows, manifest: Manifest, environments: Environments) -> None:
+        """Write the shard of `rows`, or replace it in one step; durable on return.
 
         Raises:
             OSError: it cannot be written.
         """
-        write_shard(self.shard((rows.start, rows.stop)), rows, manifest.run, environment)
+        write_shard(self.shard((rows.start, rows.stop)), rows, manifest.run, environments)
+
+    def read(self, limits: tuple[int, int]) -> Rows:
+        """Read a whole shard.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        with ShardReader(self.shard(limits)) as shard:
+            return shard.rows()
 
     def remove_leftovers(self) -> None:
         """Remove the temporary files of processes that died."""
@@ -111,9 +123,13 @@ class ShardFolder:
         if not self.path.is_dir():
             return
         self.clear()
+        self.remove_empty()
+        sync_folder(self.path.parent)
+
+    def remove_empty(self) -> None:
+        """Remove the folder where nothing is in it."""
         if not any(self.path.iterdir()):
             self.path.rmdir()
-        sync_folder(self.path.parent)
 
     def size(self) -> int:
         """Bytes on disk of what is committed."""

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.errors import StoreNotFoundError
+from pool3.store.environments import joined
 from pool3.store.folder import ShardFolder
 from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Failure
 from pool3.store.schema import SCHEMA
-from pool3.store.shard import ShardReader, environments, total
+from pool3.store.shard import ShardReader, total
 
 MAX_FAILURES = 20
 """Failures that `info` lists; the file itself holds all of them."""
@@ -34,6 +35,23 @@ def existing(path: str | os.PathLike[str]) -> Literal["sealed", "unfinished"] | 
         open_features(path).close()
         return "sealed"
     return "unfinished" if ShardFolder(path).manifest() else None
+
+
+def progress(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Images that are accounted for at `path`, and images in all; zeros where no run has begun.
+
+    Raises:
+        StoreError: what is there is damaged.
+    """
+    folder = ShardFolder(Path(path))
+    manifest = folder.manifest()
+    if manifest is None or manifest.base:
+        if not Path(path).exists():
+            return 0, 0
+        with open_features(path) as file:
+            return file.inputs, file.inputs
+    rows, failures = total(folder.committed(manifest).values())
+    return rows + failures, manifest.inputs
 
 
 def info(path: str | os.PathLike[str], *, max_failures: int = MAX_FAILURES) -> dict[str, Any]:
@@ -100,7 +118,7 @@ def _unfinished(path: Path, max_failures: int) -> dict[str, Any]:
         **_labels(labels, manifest.label_names),
         **_reasons(failed, max_failures),
         "provenance": manifest.provenance.to_mapping(),
-        "environments": environments(committed.values()),
+        "environments": joined(footer.environments for footer in committed.values()),
         "finished": None,
         "bytes": folder.size(),
     }

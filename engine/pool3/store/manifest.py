@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from pool3.errors import StoreError
 from pool3.store.disk import written_aside
 from pool3.store.schema import SCHEMA, Provenance, differences, storable
@@ -23,6 +25,7 @@ class Manifest:
         width: numbers a row, D.
         label_names: the classes' names.
         rows_per_shard: images in a range; the last may have fewer.
+        base: `run` of the sealed file whose failures are tried again; empty for a run of its own.
     """
 
     provenance: Provenance
@@ -30,6 +33,7 @@ class Manifest:
     width: int
     label_names: tuple[str, ...]
     rows_per_shard: int
+    base: str = ""
 
     def __post_init__(self) -> None:
         if self.inputs < 0 or self.width < 1 or self.rows_per_shard < 1:
@@ -47,6 +51,16 @@ class Manifest:
         """The index ranges that are committed one by one, ascending."""
         step = self.rows_per_shard
         return [(start, min(start + step, self.inputs)) for start in range(0, self.inputs, step)]
+
+    def range_of(self, index: int) -> tuple[int, int]:
+        """The range that an index lies in."""
+        start = index - index % self.rows_per_shard
+        return start, min(start + self.rows_per_shard, self.inputs)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row of features."""
+        return self.width * np.dtype(self.provenance.storage).itemsize
 
     @cached_property
     def run(self) -> str:
@@ -69,6 +83,7 @@ class Manifest:
             "width": self.width,
             "rows_per_shard": self.rows_per_shard,
             "label_names": self.label_names,
+            "base": self.base,
             "provenance": self.provenance.to_mapping(),
         }
         return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode()
@@ -89,6 +104,7 @@ class Manifest:
                 width=content["width"],
                 label_names=tuple(content["label_names"]),
                 rows_per_shard=content["rows_per_shard"],
+                base=content["base"],
             )
         except StoreError:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.errors import StoreError, StoreNotFoundError
+from pool3.store.digests import FINGERPRINT, Digests
+from pool3.store.environments import Environments
 from pool3.store.manifest import check_schema
-from pool3.store.rows import Failure
+from pool3.store.rows import Failure, Rows
 from pool3.store.schema import FAILURE_FIELDS, Provenance, chunk_rows
 from pool3.store.table import Table
 
@@ -43,8 +44,9 @@ class FeatureFile(Table):
         inputs: images in the source, N and the failures together.
         finished: when it was sealed; UTC, ISO 8601.
         run: digest of the settings and the moment that the file was begun with.
-        environments: what computed which indices, one dictionary a range; see `pool3.store.schema.ENVIRONMENT`.
-        features: (N, D) float32, read when indexed.
+        digests: dataset → SHA-256, see `pool3.store.digests`.
+        fingerprint: SHA-256 over all of the file; `pool3.store.verify` recomputes it.
+        features: (N, D) float32 or float16, read when indexed.
     """
 
     path: Path
@@ -52,7 +54,8 @@ class FeatureFile(Table):
     inputs: int
     finished: str
     run: str
-    environments: list[dict[str, Any]]
+    digests: dict[str, str]
+    fingerprint: str
     features: Features
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -77,8 +80,8 @@ class FeatureFile(Table):
         self.inputs = int(attributes["inputs"])
         self.finished = str(attributes["finished"])
         self.run = str(attributes["run"])
-        self.environments = json.loads(attributes["environments"])
-        self._ids_sha256 = str(attributes["ids_sha256"])
+        self.digests = json.loads(attributes["digests"])
+        self.fingerprint = str(attributes[FINGERPRINT])
         rows, failures = int(attributes["rows"]), int(attributes["failures"])
         columns = ("features", "ids", "labels", "source_index", "content_sha256")
         counts = {name: len(self._file[name]) for name in columns}
@@ -113,10 +116,9 @@ class FeatureFile(Table):
             StoreError: they are damaged.
         """
         ids = self._texts("ids")
-        digest = hashlib.sha256()
-        for id_ in ids:
-            digest.update(id_.encode() + b"\0")
-        if digest.hexdigest() != self._ids_sha256:
+        digests = Digests()
+        digests.texts("ids", ids)
+        if digests.to_dict()["ids"] != self.digests["ids"]:
             raise StoreError(
                 f"{self.path} is damaged: its ids do not have their recorded digest; make it again"
             )
@@ -143,6 +145,11 @@ class FeatureFile(Table):
         return self._column("content_sha256")
 
     @cached_property
+    def environments(self) -> Environments:
+        """What computed which indices, a dictionary a range; see `pool3.store.environments`."""
+        return [json.loads(text) for text in self._texts("environments")]
+
+    @cached_property
     def failures(self) -> list[Failure]:
         """The images that became no row, by ascending index."""
         with self._reading("/failures"):
@@ -153,6 +160,27 @@ class FeatureFile(Table):
                 )
                 for record in records
             ]
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """All that became of the images [start, stop) of the source.
+
+        Raises:
+            StoreError: the file is damaged there.
+        """
+        failed = np.array([failure.index for failure in self.failures], np.int64)
+        first, last = np.searchsorted(failed, (start, stop))
+        here = slice(start - int(first), stop - int(last))
+        with self._reading(f"images {start} to {stop}"):
+            return Rows(
+                start=start,
+                stop=stop,
+                source_index=self._file["source_index"][here],
+                ids=list(self._file["ids"].asstr()[here]),
+                labels=self._file["labels"][here],
+                content_sha256=self._file["content_sha256"][here],
+                features=self.features[here],
+                failures=self.failures[first:last],
+            )
 
     def _column(self, name: str) -> NDArray[Any]:
         with self._reading(f"/{name}"):
@@ -197,7 +225,9 @@ class Features:
         self._dataset = dataset
         self._path = path
         self._rows: NDArray[np.int64] | None = None  # rows of the dataset that stand here; None: all
-        self._step: int = dataset.chunks[0] if dataset.chunks else chunk_rows(self.shape[1])
+        self._step: int = (
+            dataset.chunks[0] if dataset.chunks else chunk_rows(self.shape[1] * dataset.dtype.itemsize)
+        )
 
     def __len__(self) -> int:
         """N."""

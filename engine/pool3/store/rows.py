@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Rows:
         ids: n ids: UTF-8 without NUL characters.
         labels: (n,) int32 indices into the label names, -1: none.
         content_sha256: (n, 32) uint8.
-        features: (n, D) float32.
+        features: (n, D), float32 or float16 as the file stores them.
         failures: the other ``stop - start - n`` indices, ascending.
     """
 
@@ -58,32 +59,84 @@ class Rows:
     ids: Sequence[str]
     labels: NDArray[np.int32]
     content_sha256: NDArray[np.uint8]
-    features: NDArray[np.float32]
+    features: NDArray[Any]
     failures: Sequence[Failure]
 
+    def amended(self, patch: Rows) -> Rows:
+        """Give the same range with some of its failures tried again.
 
-def check_rows(rows: Rows, *, width: int, classes: int) -> None:
+        Args:
+            patch: the indices that were tried again, and no others, as rows or failures; of the same range.
+
+        Returns:
+            The whole range, its rows and failures in order.
+
+        Raises:
+            StoreError: the patch holds an index that was no failure.
+        """
+        again = {int(index) for index in patch.source_index} | {failure.index for failure in patch.failures}
+        if strangers := again - {failure.index for failure in self.failures}:
+            raise StoreError(f"image {min(strangers)} did not fail, so it cannot be tried again")
+        source_index = np.concatenate([self.source_index, patch.source_index])
+        order = np.argsort(source_index)
+        ids = [*self.ids, *patch.ids]
+        kept = [failure for failure in self.failures if failure.index not in again]
+        return Rows(
+            start=self.start,
+            stop=self.stop,
+            source_index=source_index[order],
+            ids=[ids[row] for row in order],
+            labels=np.concatenate([self.labels, patch.labels])[order],
+            content_sha256=np.concatenate([self.content_sha256, patch.content_sha256])[order],
+            features=np.concatenate([self.features, patch.features])[order],
+            failures=sorted([*kept, *patch.failures], key=lambda failure: failure.index),
+        )
+
+
+def as_stored(features: NDArray[np.float32], ids: Sequence[str], storage: str) -> NDArray[Any]:
+    """Round features to the dtype of the file; float16 keeps 11 bits of the mantissa and values up to 65,504.
+
+    Args:
+        features: (n, D) float32.
+        ids: n ids, for the error.
+        storage: ``float32`` or ``float16``.
+
+    Raises:
+        StoreError: a value is too large for float16.
+    """
+    with np.errstate(over="ignore"):
+        stored = features.astype(storage, copy=False)
+    lost = np.flatnonzero((np.isinf(stored) & np.isfinite(features)).any(axis=1))
+    if len(lost):
+        largest = np.abs(features[lost[0]]).max()
+        raise StoreError(
+            f"a feature of {ids[lost[0]]} is {largest:.6g}, and {storage} ends at {np.finfo(storage).max:,.0f}; "
+            "store this feature as float32"
+        )
+    return stored
+
+
+def check_rows(rows: Rows, *, width: int, dtype: str, classes: int) -> None:
     """Raise `StoreError` unless `rows` accounts for each index of its range exactly once, in the right types.
 
     Args:
         rows: what is to be committed.
         width: D of the file.
+        dtype: of the file's features.
         classes: count of label names.
     """
     where = f"rows {rows.start} to {rows.stop}"
     count = len(rows.source_index)
-    expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-        "source_index": ((count,), np.int64),
-        "labels": ((count,), np.int32),
-        "content_sha256": ((count, 32), np.uint8),
-        "features": ((count, width), np.float32),
+    expected = {
+        "source_index": ((count,), "int64"),
+        "labels": ((count,), "int32"),
+        "content_sha256": ((count, 32), "uint8"),
+        "features": ((count, width), dtype),
     }
-    for name, (shape, dtype) in expected.items():
+    for name, (shape, kind) in expected.items():
         array = getattr(rows, name)
-        if array.shape != shape or array.dtype != dtype:
-            raise StoreError(
-                f"{where}: {name} must be {shape} {np.dtype(dtype)}; received {array.shape} {array.dtype}"
-            )
+        if array.shape != shape or array.dtype != kind:
+            raise StoreError(f"{where}: {name} must be {shape} {kind}; received {array.shape} {array.dtype}")
     if len(rows.ids) != count:
         raise StoreError(f"{where}: {count} rows need as many ids; received {len(rows.ids)}")
     failed = np.fromiter((failure.index for failure in rows.failures), np.int64, len(rows.failures))

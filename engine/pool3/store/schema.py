@@ -5,21 +5,24 @@ Datasets of a file with N rows of D numbers:
 ===================  =========================  ====================================================
 name                 shape and dtype            holds
 ===================  =========================  ====================================================
-``/features``        (N, D) float32             one row an image, in the source's order; fletcher32
-``/ids``             (N,) UTF-8                 one id a row; covered by the attribute ``ids_sha256``
+``/features``        (N, D) float32 or float16  one row an image, in the source's order; fletcher32
+``/ids``             (N,) UTF-8                 one id a row
 ``/labels``          (N,) int32                 indices into ``/label_names``, -1: none; fletcher32
 ``/label_names``     (K,) UTF-8                 the classes' names
 ``/source_index``    (N,) int64                 position in the source, ascending; fletcher32
 ``/content_sha256``  (N, 32) uint8              SHA-256 of each image's bytes; fletcher32
 ``/failures``        (F,) of `FAILURE_FIELDS`   the images that became no row, by ascending index
+``/environments``    (E,) UTF-8                 JSON objects: ``start``, ``stop`` and the fields of `ENVIRONMENT`
 ===================  =========================  ====================================================
 
-A dataset without rows has no chunks and no checksums. Root attributes: ``schema``, every field of `Provenance`
-(``feature_shape`` as an int64 array, ``libraries`` as a JSON object), ``inputs``, ``rows``, ``failures``
-(counts; ``inputs == rows + failures``), ``ids_sha256`` (hexadecimal; over each id in UTF-8 followed by a NUL
-byte, in row order), ``environments`` (JSON: the fields of `ENVIRONMENT` for each index range, since the fields of
-`Provenance` are those of the run that began the file), ``finished`` (UTC, ISO 8601), ``run`` (digest of
-the settings and the moment that the file was begun with) and ``sealed``.
+The fields of `Provenance` are those of the run that began the file, so ``/environments`` says what computed which
+range of indices. A dataset without rows has no chunks and no checksums.
+
+Root attributes: ``schema``, every field of `Provenance` (``feature_shape`` as an int64 array, ``libraries`` as a JSON
+object), ``inputs``, ``rows``, ``failures`` (counts; ``inputs == rows + failures``), ``digests`` (JSON: dataset →
+SHA-256, see `pool3.store.digests`; HDF5's checksums do not cover text), ``finished`` (UTC, ISO 8601), ``run`` (digest
+of the settings and the moment that the file was begun with), ``sealed``, and ``fingerprint`` (SHA-256 over all other
+attributes, the digests of the datasets among them: one number for the whole file).
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ class Provenance:
         preprocessing: resize and normalisation, in words.
         decoder: what turned files into pixels, with the options that change them.
         precision: dtype of the convolutions.
+        storage: dtype of ``/features``.
         batch_size: the compute shape's first dimension.
         route: where images were resized (see docs/architecture.md).
         threads: intra-op threads of TensorFlow, 0 where TensorFlow chose.
@@ -78,6 +82,7 @@ class Provenance:
     preprocessing: str
     decoder: str
     precision: str
+    storage: str
     batch_size: int
     route: str
     threads: int
@@ -146,6 +151,7 @@ IDENTITY = (
     "preprocessing",
     "decoder",
     "precision",
+    "storage",
     "source_manifest_sha256",
 )
 """The fields of `Provenance` in which a run that adds to a file must agree with the run that began it."""
@@ -188,6 +194,6 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
-def chunk_rows(width: int) -> int:
-    """Rows of `width` float32 numbers in a chunk of about `CHUNK_BYTES`; at least 1."""
-    return max(1, CHUNK_BYTES // (4 * width))
+def chunk_rows(row_bytes: int) -> int:
+    """Rows of so many bytes in a chunk of about `CHUNK_BYTES`; at least 1."""
+    return max(1, CHUNK_BYTES // row_bytes)

@@ -1,22 +1,24 @@
-"""Sealing: the shards of all ranges become one HDF5 file, through a buffer of fixed size."""
+"""Sealing: the ranges of a source become one HDF5 file, one range in memory at a time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from pool3.errors import StoreError
+from pool3.store.digests import FINGERPRINT, Digests, fingerprint
 from pool3.store.disk import sync_file, sync_folder
+from pool3.store.environments import Environments, joined
 from pool3.store.manifest import Manifest
-from pool3.store.rows import Failure
+from pool3.store.rows import Failure, Rows
 from pool3.store.schema import FAILURE_FIELDS, SCHEMA, chunk_rows
-from pool3.store.shard import Footer, ShardReader, environments, total
 
 PARTIAL = ".partial"
 """Suffix of the output while it is being sealed."""
@@ -31,37 +33,63 @@ _TEXT = h5py.string_dtype()
 _FAILURE = np.dtype([(FAILURE_FIELDS[0], np.int64), *((name, _TEXT) for name in FAILURE_FIELDS[1:])])
 
 
-def write_sealed(path: Path, manifest: Manifest, shards: Mapping[Path, Footer]) -> None:
+class Part(NamedTuple):
+    """A range of the source that goes into a file.
+
+    Attributes:
+        rows: count of rows.
+        failures: count of failures.
+        environments: what computed which of its indices.
+        read: gives all of it; called once, in order.
+    """
+
+    rows: int
+    failures: int
+    environments: Environments
+    read: Callable[[], Rows]
+
+
+def write_sealed(
+    path: Path, manifest: Manifest, parts: Sequence[Part], *, further: Mapping[str, Any] | None = None
+) -> None:
     """Write the sealed file beside `path`, flush it to the disk, and rename it to `path`.
 
     Args:
         path: the output.
         manifest: what it is to be.
-        shards: shard → its footer, of all ranges, ascending.
+        parts: of all the source, ascending; one at a time is in memory.
+        further: attributes beside those of every feature file.
 
     Raises:
-        StoreError: a shard is damaged; nothing is written then.
+        StoreError: a part is damaged, or they do not account for every input; nothing is written then.
         OSError: the file cannot be written.
     """
-    rows, failures = total(shards.values())
+    rows, failures = sum(part.rows for part in parts), sum(part.failures for part in parts)
+    if rows + failures != manifest.inputs:
+        raise StoreError(
+            f"{path} cannot be sealed: {manifest.inputs} inputs, but {rows} rows and {failures} failures; "
+            "run again to compute the rest"
+        )
     partial = path.with_name(path.name + PARTIAL)
     try:
         # w0=1: a chunk written in full is the first to leave the cache, since nobody comes back to it.
         with h5py.File(partial, "w", rdcc_w0=1) as file:
-            ids_sha256 = _Sealer(file, manifest, rows, failures).copy(shards)
-            file.attrs["schema"] = SCHEMA
-            for name, value in manifest.provenance.to_attributes().items():
+            digests = _Sealer(file, manifest, rows, failures).copy(parts)
+            attributes: dict[str, Any] = {
+                "schema": SCHEMA,
+                **manifest.provenance.to_attributes(),
+                **(further or {}),
+                "inputs": manifest.inputs,
+                "rows": rows,
+                "failures": failures,
+                "digests": json.dumps(digests, sort_keys=True),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "run": manifest.run,
+                "sealed": True,
+            }
+            attributes[FINGERPRINT] = fingerprint(attributes)
+            for name, value in attributes.items():
                 file.attrs[name] = value
-            file.attrs["inputs"] = manifest.inputs
-            file.attrs["rows"] = rows
-            file.attrs["failures"] = failures
-            file.attrs["ids_sha256"] = ids_sha256
-            file.attrs["environments"] = json.dumps(
-                environments(shards.values()), ensure_ascii=False, sort_keys=True
-            )
-            file.attrs["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-            file.attrs["run"] = manifest.run
-            file.attrs["sealed"] = True
         sync_file(partial)
         partial.replace(path)
         sync_folder(path.parent)
@@ -73,8 +101,9 @@ class _Sealer:
     """The datasets of a file that is being sealed, and how far they are filled."""
 
     def __init__(self, file: h5py.File, manifest: Manifest, rows: int, failures: int) -> None:
-        width = manifest.width
-        self._features = _fixed(file, "features", (rows, width), np.float32, chunk_rows(width))
+        width, chunk = manifest.width, chunk_rows(manifest.row_bytes)
+        storage = np.dtype(manifest.provenance.storage)
+        self._features = _fixed(file, "features", (rows, width), storage, chunk)
         self._columns = {
             name: _fixed(file, name, (rows, *tail), dtype, _COLUMN_CHUNK_BYTES // row_bytes)
             for name, tail, dtype, row_bytes in (
@@ -84,45 +113,66 @@ class _Sealer:
             )
         }
         self._ids = file.create_dataset("ids", (rows,), _TEXT, track_times=False)
-        names = np.asarray(manifest.label_names, dtype=object)
-        file.create_dataset("label_names", names.shape, _TEXT, data=names, track_times=False)
+        self._file = file
+        self._digests = Digests()
+        self._texts("label_names", manifest.label_names)
         self._failures = file.create_dataset("failures", (failures,), _FAILURE, track_times=False)
-        self._buffer = np.empty((chunk_rows(width) * _BUFFER_CHUNKS, width), np.float32)
+        self._buffer = np.empty((chunk * _BUFFER_CHUNKS, width), storage)
         self._buffered = self._written = self._rows = self._failed = 0
-        self._digest = hashlib.sha256()
 
-    def copy(self, shards: Iterable[Path]) -> str:
-        """Copy all shards; return the digest of the ids."""
-        for path in shards:
-            with ShardReader(path) as shard:
-                self._copy_columns(shard)
-                self._copy_failures(shard.failures())
-                while count := shard.read_features(self._buffer[self._buffered :]):
-                    self._buffered += count
-                    if self._buffered == len(self._buffer):
-                        self._flush()
+    def copy(self, parts: Sequence[Part]) -> dict[str, str]:
+        """Copy all parts; return the digests of the datasets."""
+        for part in parts:
+            rows = part.read()
+            if (len(rows.source_index), len(rows.failures)) != (part.rows, part.failures):
+                raise StoreError(
+                    f"images {rows.start} to {rows.stop} changed while they were read; run again"
+                )
+            self._copy_columns(rows)
+            self._copy_failures(rows.failures)
+            self._copy_features(rows.features)
         self._flush()
-        return self._digest.hexdigest()
+        environments = joined(part.environments for part in parts)
+        texts = [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in environments]
+        self._texts("environments", texts)
+        return self._digests.to_dict()
 
-    def _copy_columns(self, shard: ShardReader) -> None:
-        here = slice(self._rows, self._rows + shard.footer.rows)
-        if not shard.footer.rows:
+    def _texts(self, name: str, texts: Sequence[str]) -> None:
+        """Write a short dataset of texts whole. (An attribute of HDF5 ends at 64 KiB.)"""
+        self._digests.texts(name, texts)
+        self._file.create_dataset(
+            name, (len(texts),), _TEXT, data=np.asarray(texts, dtype=object), track_times=False
+        )
+
+    def _copy_columns(self, rows: Rows) -> None:
+        if not rows.ids:
             return
-        ids = shard.ids()
-        self._columns["labels"][here] = shard.labels()
-        self._columns["source_index"][here] = shard.source_index()
-        self._columns["content_sha256"][here] = shard.content_sha256()
-        self._ids[here] = ids
-        for id_ in ids:
-            self._digest.update(id_.encode() + b"\0")
+        here = slice(self._rows, self._rows + len(rows.ids))
+        for name, dataset in self._columns.items():
+            dataset[here] = getattr(rows, name)
+            self._digests.numbers(name, getattr(rows, name))
+        self._ids[here] = rows.ids
+        self._digests.texts("ids", rows.ids)
         self._rows = here.stop
 
-    def _copy_failures(self, failures: list[Failure]) -> None:
+    def _copy_failures(self, failures: Sequence[Failure]) -> None:
         if not failures:
             return
         values = [tuple(getattr(failure, name) for name in FAILURE_FIELDS) for failure in failures]
         self._failures[self._failed : self._failed + len(values)] = np.array(values, _FAILURE)
+        self._digests.failures(failures)
         self._failed += len(values)
+
+    def _copy_features(self, features: NDArray[Any]) -> None:
+        self._digests.numbers("features", features)
+        done = 0
+        while done < len(features):
+            count = min(len(features) - done, len(self._buffer) - self._buffered)
+            self._buffer[self._buffered : self._buffered + count] = features[done : done + count]
+            self._buffered += count
+            done += count
+            if self._buffered == len(self._buffer):
+                self._flush()
 
     def _flush(self) -> None:
         """Write the buffer: whole chunks, but for the last ones of the file."""

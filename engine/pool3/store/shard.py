@@ -12,20 +12,20 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from pool3.errors import StoreError
 from pool3.store.disk import start_writing, written_aside
 from pool3.store.rows import Failure, Rows
 
-MAGIC = b"pool3sh1"
+MAGIC = b"pool3sh2"
 _PIECE = 1 << 20
 """Bytes that are summed and written at a time."""
 
@@ -52,7 +52,8 @@ class Footer(NamedTuple):
         rows: count of rows n.
         failures: count of failures; ``n + failures == stop - start``.
         width: numbers a row, D.
-        environment: the fields of `pool3.store.schema.ENVIRONMENT` of the run that computed it.
+        dtype: of the features.
+        environments: what computed which indices of the range, see `pool3.store.environments`.
         blocks: name → size and CRC-32.
     """
 
@@ -62,18 +63,19 @@ class Footer(NamedTuple):
     rows: int
     failures: int
     width: int
-    environment: dict[str, Any]
+    dtype: str
+    environments: list[dict[str, Any]]
     blocks: dict[str, Block]
 
 
-def write_shard(path: Path, rows: Rows, run: str, environment: Mapping[str, Any]) -> None:
+def write_shard(path: Path, rows: Rows, run: str, environments: Sequence[Mapping[str, Any]]) -> None:
     """Write a shard; it is durable when this returns, and absent when this raises.
 
     Args:
         path: where it goes.
         rows: what `check_rows` approved.
         run: digest of the manifest.
-        environment: see `Footer`; JSON-able.
+        environments: see `Footer`; JSON-able.
 
     Raises:
         OSError: it cannot be written.
@@ -85,7 +87,7 @@ def write_shard(path: Path, rows: Rows, run: str, environment: Mapping[str, Any]
         "content_sha256": _bytes(rows.content_sha256, "u1"),
         "ids": memoryview(json.dumps(list(rows.ids), ensure_ascii=False).encode()),
         "failures": memoryview(json.dumps(failures, ensure_ascii=False).encode()),
-        "features": _bytes(rows.features, "<f4"),
+        "features": _bytes(rows.features, rows.features.dtype.newbyteorder("<")),
     }
     sums: dict[str, int] = {}
     with written_aside(path) as file:
@@ -105,20 +107,21 @@ def write_shard(path: Path, rows: Rows, run: str, environment: Mapping[str, Any]
             "rows": len(rows.source_index),
             "failures": len(failures),
             "width": rows.features.shape[1],
-            "environment": dict(environment),
+            "dtype": str(rows.features.dtype),
+            "environments": [dict(part) for part in environments],
             "blocks": {name: [data[name].nbytes, sums[name]] for name in BLOCKS},
         }
         text = json.dumps(footer).encode()
         file.write(text + _END.pack(len(text), zlib.crc32(text), MAGIC))
 
 
-def _bytes(array: NDArray[Any], dtype: str) -> memoryview:
+def _bytes(array: NDArray[Any], dtype: DTypeLike) -> memoryview:
     """The array's bytes, without a copy where it is contiguous already."""
     return np.ascontiguousarray(array, dtype=dtype).reshape(-1).view(np.uint8).data
 
 
 class ShardReader:
-    """A shard open for reading: small blocks whole, the features once, in pieces of any size; each is checked.
+    """A shard open for reading, block by block; each is checked as it is read.
 
     Attributes:
         path: the file.
@@ -145,8 +148,6 @@ class ShardReader:
         except BaseException:
             self._file.close()
             raise
-        self._crc = 0
-        self._done = 0
 
     def __enter__(self) -> Self:
         return self
@@ -198,35 +199,34 @@ class ShardReader:
         """The failures."""
         return [Failure(*fields) for fields in json.loads(self._block("failures"))]
 
-    def read_features(self, out: NDArray[np.float32]) -> int:
-        """Read the next rows into `out`, (m, D) float32 and contiguous: m of them, or as many as are left.
+    def features(self) -> NDArray[Any]:
+        """(n, D), read-only."""
+        dtype = np.dtype(self.footer.dtype).newbyteorder("<")
+        return np.frombuffer(self._block("features"), dtype).reshape(-1, self.footer.width)
 
-        Returns:
-            Count of rows read. The checksum is compared with the last of them.
+    def rows(self) -> Rows:
+        """All that the shard holds, as it was written.
 
         Raises:
             StoreError: the shard is damaged.
         """
-        count = min(self.footer.rows - self._done, len(out))
-        view = out[:count].reshape(-1).view(np.uint8).data
-        self._file.seek(self._offsets["features"] + self._done * 4 * self.footer.width)
-        if self._file.readinto(view) != view.nbytes:
-            raise self._damaged("it is truncated")
-        self._crc = zlib.crc32(view, self._crc)
-        self._done += count
-        if self._done == self.footer.rows:
-            self._check("features", self._crc)
-        return count
+        return Rows(
+            start=self.footer.start,
+            stop=self.footer.stop,
+            source_index=self.source_index(),
+            ids=self.ids(),
+            labels=self.labels(),
+            content_sha256=self.content_sha256(),
+            features=self.features(),
+            failures=self.failures(),
+        )
 
     def _block(self, name: str) -> bytes:
         self._file.seek(self._offsets[name])
         data = self._file.read(self.footer.blocks[name].size)
-        self._check(name, zlib.crc32(data))
-        return data
-
-    def _check(self, name: str, crc: int) -> None:
-        if crc != self.footer.blocks[name].crc32:
+        if zlib.crc32(data) != self.footer.blocks[name].crc32:
             raise self._damaged(f"the checksum of its {name} is wrong")
+        return data
 
     def _damaged(self, why: str) -> StoreError:
         return StoreError(
@@ -241,15 +241,3 @@ def total(footers: Iterable[Footer]) -> tuple[int, int]:
         rows += footer.rows
         failures += footer.failures
     return rows, failures
-
-
-def environments(footers: Iterable[Footer]) -> list[dict[str, Any]]:
-    """What computed which indices: neighbouring ranges of one environment merged, ``start`` and ``stop`` added."""
-    merged: list[dict[str, Any]] = []
-    for footer in footers:
-        last = merged[-1] if merged else None
-        if last and last == footer.environment | {"start": last["start"], "stop": footer.start}:
-            last["stop"] = footer.stop
-        else:
-            merged.append({"start": footer.start, "stop": footer.stop} | footer.environment)
-    return merged

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,17 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.errors import OutputExistsError, StoreError
+from pool3.store.environments import Environments, clipped, joined, repainted, spanning
 from pool3.store.folder import ShardFolder
+from pool3.store.guards import check_replaceable, check_space, refuse_other, writing
 from pool3.store.lock import FolderLock
 from pool3.store.manifest import Manifest
-from pool3.store.reader import open_features
+from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Rows, check_rows
 from pool3.store.schema import Provenance
-from pool3.store.seal import PARTIAL, write_sealed
-from pool3.store.shard import ShardReader, environments, total
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-"""How every HDF5 file begins."""
+from pool3.store.seal import PARTIAL, Part, write_sealed
+from pool3.store.shard import Footer, ShardReader
 
 
 class FeatureWriter:
@@ -49,17 +49,19 @@ class FeatureWriter:
     failures: int
 
     def __init__(
-        self, path: Path, manifest: Manifest, environment: dict[str, Any], *, rows: int, failures: int
+        self, path: Path, manifest: Manifest, environment: dict[str, Any], base: FeatureFile | None = None
     ) -> None:
         self.path = path
         self._environment = environment
         self.provenance = manifest.provenance
         self.inputs = manifest.inputs
         self.rows_per_shard = manifest.rows_per_shard
-        self.rows, self.failures = rows, failures
+        self.rows = self.failures = 0
         self._manifest = manifest
         self._folder = ShardFolder(path)
-        self._pending: dict[tuple[int, int], None] = {}  # a set that keeps its order
+        self._base = base
+        self._committed: dict[tuple[int, int], tuple[int, int]] = {}  # range → its rows and failures
+        self._pending: dict[tuple[int, int], list[tuple[int, int]]] = {}  # range → its parts that are missing
         self._lock: FolderLock | None = None
         self._sealed = False
         self._closed = False
@@ -75,6 +77,7 @@ class FeatureWriter:
         label_names: Sequence[str],
         rows_per_shard: int,
         overwrite: bool = False,
+        retry_failed: bool = False,
     ) -> FeatureWriter:
         """Begin an output, or go on with one of the same settings.
 
@@ -86,12 +89,13 @@ class FeatureWriter:
             label_names: the classes' names; must agree.
             rows_per_shard: images in a range; where the output was begun already, its own count holds.
             overwrite: begin anew whatever made an existing output; a finished one is replaced at the seal.
+            retry_failed: open a sealed file for its failures to be tried again; it is replaced at the seal.
 
         Raises:
             OutputExistsError: the output was made with other settings, each of which is named, or is no feature
                 file; nothing was touched.
             OutputBusyError: another process is writing it.
-            StoreError: what was committed is damaged, or nothing can be written there.
+            StoreError: what was committed is damaged, there is too little space, or nothing can be written there.
         """
         path = Path(path)
         new = Manifest(provenance, inputs, width, tuple(label_names), rows_per_shard)
@@ -99,45 +103,92 @@ class FeatureWriter:
             raise StoreError(f"{path} is a folder; name a file to write, such as {path / 'features.h5'}")
         folder = ShardFolder(path)
         if overwrite:
-            _check_replaceable(path)
-        with _writing(path):
+            check_replaceable(path)
+        with writing(path):
             if path.exists() and not overwrite and not folder.path.exists():
-                return cls._finished(path, new)
+                writer = cls._finished(path, new)
+                if not (retry_failed and writer.failures):
+                    return writer
             lock = FolderLock.acquire(folder.path)
             try:
-                if overwrite:
-                    folder.clear()
-                # Looked for once more: the owner of the lock before may just have sealed it. A file that these
-                # shards did not make is one that they are to replace: it stays until they are sealed.
-                elif path.exists() and _made_by(path, folder.manifest()):
-                    writer = cls._finished(path, new)
-                    # Shards beside a sealed file: the process died after the rename.
-                    folder.remove()
-                    lock.release()
-                    return writer
-                writer = cls._begun(path, new, folder)
+                writer = cls._locked(path, new, folder, overwrite=overwrite, retry_failed=retry_failed)
             except BaseException:
+                folder.remove_empty()
                 lock.release()
                 raise
             writer._lock = lock
+            if writer._sealed:
+                writer.close()
             return writer
+
+    @classmethod
+    def _locked(
+        cls, path: Path, new: Manifest, folder: ShardFolder, *, overwrite: bool, retry_failed: bool
+    ) -> FeatureWriter:
+        """Make the writer while nobody else can."""
+        if overwrite:
+            folder.clear()
+        elif path.exists():
+            # Looked for once more: the owner of the lock before may just have sealed it.
+            old = folder.manifest()
+            run = _run(path)
+            if old is None or run == old.run:
+                writer = cls._finished(path, new)
+                # Shards beside a sealed file: the process died after the rename.
+                if retry_failed and writer.failures:
+                    folder.clear()
+                    return cls._retrying(path, new, folder)
+                folder.remove()
+                return writer
+            if run == old.base:
+                return cls._retrying(path, new, folder) if retry_failed else cls._finished(path, new)
+            # A file that these shards did not make is one that they are to replace: it stays until they are sealed.
+        return cls._begun(path, new, folder)
 
     @classmethod
     def _begun(cls, path: Path, new: Manifest, folder: ShardFolder) -> FeatureWriter:
         """Make the writer of an output that is not sealed yet."""
         old = folder.manifest()
-        if old is None:
-            folder.begin(new)
-        else:
-            _refuse_other(path, "begun", old.differences(new))
-        folder.remove_leftovers()
-        path.with_name(path.name + PARTIAL).unlink(missing_ok=True)
+        if old is not None:
+            if old.base:
+                raise OutputExistsError(
+                    f"{folder.path} holds failures that were tried again for a {path.name} that is gone; "
+                    "put it back, or --overwrite to discard them"
+                )
+            refuse_other(path, "begun", old.differences(new))
         manifest = old or new
         committed = folder.committed(manifest)
-        rows, failures = total(committed.values())
-        writer = cls(path, manifest, new.provenance.environment(), rows=rows, failures=failures)
-        writer._pending = dict.fromkeys(r for r in manifest.ranges() if r not in committed)
+        inputs = manifest.inputs - sum(stop - start for start, stop in committed)
+        check_space(path, shards=inputs * _bytes(manifest), sealed=manifest.inputs * _bytes(manifest))
+        if old is None:
+            folder.begin(new)
+        writer = cls(path, manifest, new.provenance.environment())
+        writer._resume(committed)
         return writer
+
+    @classmethod
+    def _retrying(cls, path: Path, new: Manifest, folder: ShardFolder) -> FeatureWriter:
+        """Make the writer of a sealed output whose failures are tried again."""
+        base = open_features(path)
+        try:
+            sealed = _manifest_of(base, new.rows_per_shard)
+            refuse_other(path, "made", sealed.differences(new))
+            _ = (
+                base.ids
+            )  # compared with their digest, before they are copied into a file with a digest of its own
+            old = folder.manifest()
+            manifest = old or replace(sealed, base=base.run)
+            most = min(base.inputs, (base.inputs - len(base)) * manifest.rows_per_shard)
+            check_space(path, shards=most * _bytes(manifest), sealed=manifest.inputs * _bytes(manifest))
+            if old is None:
+                folder.begin(manifest)
+            writer = cls(path, manifest, new.provenance.environment(), base)
+            writer.rows, writer.failures = len(base), base.inputs - len(base)
+            writer._resume(folder.committed(manifest))
+            return writer
+        except BaseException:
+            base.close()
+            raise
 
     @classmethod
     def _finished(cls, path: Path, new: Manifest) -> FeatureWriter:
@@ -149,14 +200,36 @@ class FeatureWriter:
                 f"{error}, so it was left alone; name another output, or --overwrite to discard it"
             ) from error
         with file:
-            old = Manifest(
-                file.provenance, file.inputs, file.features.shape[1], file.label_names, new.rows_per_shard
-            )
-            _refuse_other(path, "made", old.differences(new))
-            counts = {"rows": len(file), "failures": file.inputs - len(file)}
-            writer = cls(path, old, new.provenance.environment(), **counts)
+            old = _manifest_of(file, new.rows_per_shard)
+            refuse_other(path, "made", old.differences(new))
+            writer = cls(path, old, new.provenance.environment())
+            writer.rows, writer.failures = len(file), file.inputs - len(file)
         writer._sealed = True
         return writer
+
+    def _resume(self, committed: dict[tuple[int, int], Footer]) -> None:
+        """Take over what earlier runs committed, and remove what they left half written."""
+        self._folder.remove_leftovers()
+        self.path.with_name(self.path.name + PARTIAL).unlink(missing_ok=True)
+        # A retry has nothing pending: what it does not try again is in the file that it mends.
+        self._pending = {} if self._base else {limits: [limits] for limits in self._manifest.ranges()}
+        for limits, footer in committed.items():
+            self._account(limits, footer.rows, footer.failures)
+
+    def _account(self, limits: tuple[int, int], rows: int, failures: int) -> None:
+        """Count a committed shard, which replaces what was counted for its range before."""
+        if limits in self._committed:
+            before = self._committed[limits]
+        elif self._base:
+            failed = sum(limits[0] <= failure.index < limits[1] for failure in self._base.failures)
+            before = (limits[1] - limits[0] - failed, failed)
+        else:
+            before = (0, 0)
+            whole = self._manifest.range_of(limits[0])
+            self._pending[whole] = list(_without(self._pending[whole], *limits))
+        self._committed[limits] = (rows, failures)
+        self.rows += rows - before[0]
+        self.failures += failures - before[1]
 
     def __enter__(self) -> Self:
         return self
@@ -169,36 +242,83 @@ class FeatureWriter:
     def close(self) -> None:
         """Take no more rows, and let other processes write the output; what was committed stays."""
         self._closed = True
+        if self._base is not None:
+            self._base.close()
         if self._lock is not None:
             self._lock.release()
 
     def pending(self) -> list[tuple[int, int]]:
         """Index ranges [start, stop) that are not committed yet, ascending."""
-        return list(self._pending)
+        return [gap for gaps in self._pending.values() for gap in gaps]
 
     def commit(self, rows: Rows) -> None:
-        """Commit one whole range of `pending`, in any order; durable when this returns.
+        """Commit one range of `pending`, or a part of one, in any order; durable when this returns.
 
         Raises:
             StoreError: the range is not pending, an index is not accounted for exactly once, an array has
                 another shape or dtype than `Rows` says, or the disk does not take it. What was committed
                 before is intact.
         """
-        limits = (rows.start, rows.stop)
+        self._check_open()
+        start, stop = limits = (rows.start, rows.stop)
+        gaps = self._pending.get(self._manifest.range_of(start), [])
+        if not any(first <= start < stop <= last for first, last in gaps):
+            raise StoreError(
+                f"{self.path}: {start} to {stop} is not pending; commit the ranges of pending(), or parts of them"
+            )
+        self._write(rows, spanning(start, stop, self._environment))
+        self._account(limits, len(rows.source_index), len(rows.failures))
+
+    def failed(self) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
+        """Committed ranges with failures, and the indices that failed: what `amend` takes.
+
+        What an interrupted retry had tried already, and failed again, is among them.
+
+        Raises:
+            StoreError: what was written is damaged.
+        """
+        found: dict[tuple[int, int], list[int]] = {}
+        if self._base:
+            for failure in self._base.failures:
+                found.setdefault(self._manifest.range_of(failure.index), []).append(failure.index)
+        if not self._sealed:
+            for limits, (_, failures) in self._committed.items():
+                with ShardReader(self._folder.shard(limits)) as shard:
+                    found[limits] = [failure.index for failure in shard.failures()] if failures else []
+        return [(limits, np.array(found[limits], np.int64)) for limits in sorted(found) if found[limits]]
+
+    def amend(self, patch: Rows) -> None:
+        """Put what became of failures that were tried again in their places; durable when this returns.
+
+        Args:
+            patch: of a range of `failed`, with some or all of its indices and no others, as rows or failures.
+
+        Raises:
+            StoreError: as for `commit`; or an index of the patch did not fail.
+        """
+        self._check_open()
+        limits = (patch.start, patch.stop)
+        if self._base and limits not in self._committed:
+            before, environments = self._base.rows(*limits), clipped(self._base.environments, *limits)
+        else:
+            with ShardReader(self._folder.shard(limits)) as shard:
+                before, environments = shard.rows(), shard.footer.environments
+        rows = before.amended(patch)
+        indices = patch.source_index.tolist()
+        self._write(rows, repainted(environments, indices, self._environment))
+        self._account(limits, len(rows.source_index), len(rows.failures))
+
+    def _write(self, rows: Rows, environments: Environments) -> None:
+        manifest = self._manifest
+        check_rows(
+            rows, width=manifest.width, dtype=self.provenance.storage, classes=len(manifest.label_names)
+        )
+        with writing(self.path):
+            self._folder.commit(rows, manifest, environments)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"the writer of {self.path} is closed; open it again to commit")
-        if limits not in self._pending:
-            known = limits in self._manifest.ranges()
-            raise StoreError(
-                f"{self.path}: {rows.start} to {rows.stop} is "
-                f"{'committed already' if known else 'no range of this output'}; commit the ranges of pending()"
-            )
-        check_rows(rows, width=self._manifest.width, classes=len(self._manifest.label_names))
-        with _writing(self.path):
-            self._folder.commit(rows, self._manifest, self._environment)
-        del self._pending[limits]
-        self.rows += len(rows.source_index)
-        self.failures += len(rows.failures)
 
     def recorded(self, most: int = 16) -> list[tuple[int, bytes]]:
         """Source index and SHA-256 of the content of up to `most` rows written so far, spread evenly.
@@ -208,11 +328,11 @@ class FeatureWriter:
         Raises:
             StoreError: what was written is damaged.
         """
-        if self._sealed:
+        if self._sealed or self._base:
             with open_features(self.path) as file:
                 return _spread(file.source_index, file.content_sha256, most)
         found: list[tuple[int, bytes]] = []
-        committed = sorted(set(self._manifest.ranges()) - set(self._pending))
+        committed = sorted(self._committed)
         few = [committed[i] for i in _evenly(len(committed), 4)]
         for limits in few:
             with ShardReader(self._folder.shard(limits)) as shard:
@@ -221,15 +341,20 @@ class FeatureWriter:
 
     def devices(self) -> list[str]:
         """What computed the rows written so far, in order of first use."""
-        if self._sealed:
+        if self._sealed or self._base:
             with open_features(self.path) as file:
-                parts = file.environments
+                entries = file.environments
         else:
-            parts = environments(self._folder.committed(self._manifest).values())
-        return list(dict.fromkeys(str(part["device"]) for part in parts))
+            entries = []
+        if not self._sealed:
+            footers = self._folder.committed(self._manifest).values()
+            entries = entries + joined(footer.environments for footer in footers)
+        return list(dict.fromkeys(str(entry["device"]) for entry in entries))
 
     def seal(self) -> Path:
         """Turn the shards into one file, in one step, and remove them. Memory does not grow with the rows.
+
+        Where failures were tried again and all failed as before, the sealed file stays as it is.
 
         Returns:
             The output's path.
@@ -240,21 +365,36 @@ class FeatureWriter:
         """
         if self._sealed:
             return self.path
-        _check_replaceable(self.path)
-        with _writing(self.path):
+        check_replaceable(self.path)
+        with writing(self.path):
             # Counted anew from the disk: that is what will be copied.
             committed = self._folder.committed(self._manifest)
-            rows, failures = total(committed.values())
-            if rows + failures != self.inputs:
-                raise StoreError(
-                    f"{self.path} cannot be sealed: {self.inputs} inputs, but {rows} rows and {failures} failures; "
-                    "run again to compute the rest"
-                )
-            shards = {self._folder.shard(limits): footer for limits, footer in committed.items()}
-            write_sealed(self.path, self._manifest, shards)
+            if not (self._base and self._same_failures(self._base, committed)):
+                write_sealed(self.path, self._manifest, self._parts(committed))
             self._sealed = True
             self._folder.remove()
         return self.path
+
+    def _same_failures(self, base: FeatureFile, committed: Iterable[tuple[int, int]]) -> bool:
+        return all(self._folder.read(limits).failures == base.rows(*limits).failures for limits in committed)
+
+    def _parts(self, committed: dict[tuple[int, int], Footer]) -> list[Part]:
+        """The ranges that are to be sealed: the shards, and between them those of the file that they mend."""
+        parts = {
+            limits: Part(
+                footer.rows, footer.failures, footer.environments, partial(self._folder.read, limits)
+            )
+            for limits, footer in committed.items()
+        }
+        if self._base:
+            failed = np.array([failure.index for failure in self._base.failures], np.int64)
+            for limits in self._manifest.ranges():
+                first, last = np.searchsorted(failed, limits)
+                environments = clipped(self._base.environments, *limits)
+                read = partial(self._base.rows, *limits)
+                count = int(last - first)
+                parts.setdefault(limits, Part(limits[1] - limits[0] - count, count, environments, read))
+        return [parts[limits] for limits in sorted(parts)]
 
 
 def _evenly(count: int, most: int) -> list[int]:
@@ -266,47 +406,26 @@ def _spread(index: NDArray[np.int64], digests: NDArray[np.uint8], most: int) -> 
     return [(int(index[row]), digests[row].tobytes()) for row in _evenly(len(index), most)]
 
 
-def _check_replaceable(path: Path) -> None:
-    """Raise unless `path` is free or an HDF5 file: no slip of the keyboard may cost an image."""
-    try:
-        with path.open("rb") as file:
-            found = file.read(len(_HDF5))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}); name another output") from error
-    if found != _HDF5:
-        raise OutputExistsError(f"{path} is no feature file, so it was left alone; name another output")
-
-
-def _made_by(path: Path, manifest: Manifest | None) -> bool:
-    """Whether the file at `path` is what the shards were sealed into; so it is where there are no shards."""
-    if manifest is None:
-        return True
+def _run(path: Path) -> str | None:
+    """`run` of a sealed file; None where it is damaged."""
     try:
         with open_features(path) as file:
-            return file.run == manifest.run
+            return file.run
     except StoreError:
-        return False
+        return None
 
 
-def _refuse_other(path: Path, done: str, found: list[str]) -> None:
-    if found:
-        raise OutputExistsError(
-            f"{path} was {done} with other settings ({'; '.join(found)}), so it was left alone; "
-            "name another output, or --overwrite to discard it"
-        )
+def _manifest_of(file: FeatureFile, rows_per_shard: int) -> Manifest:
+    """The settings of a sealed file."""
+    return Manifest(file.provenance, file.inputs, file.features.shape[1], file.label_names, rows_per_shard)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into an error that says so."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written ({error.strerror or error}); "
-            "mend this and run again: nothing that was committed is lost"
-        ) from error
+def _bytes(manifest: Manifest) -> int:
+    """About what one image takes in a shard, and again in the sealed file, ids and digests included."""
+    return manifest.row_bytes + 128
+
+
+def _without(gaps: Iterable[tuple[int, int]], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The ranges less [start, stop)."""
+    for first, last in gaps:
+        yield from ((a, b) for a, b in ((first, min(last, start)), (max(first, stop), last)) if a < b)
