@@ -246,7 +246,8 @@ def _writing(output: Path) -> Iterator[None]:
     except StoreError:
         raise
     except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
         raise StoreError(
-            f"{output} cannot be written ({error.strerror or error}); mend this or name another output: "
+            f"{output} cannot be written ({error.strerror or error}{where}); mend this or name another output: "
             "nothing was left behind"
         ) from error

@@ -142,13 +142,14 @@ class Table(ABC):
         # Made of the one block of features, without a copy; columns that are inserted leave it whole.
         frame = pandas.DataFrame(
             self.features[:] if features else None,
-            index=pandas.Index(self.ids, name="id"),
+            index=pandas.Index(self.ids, dtype=str, name="id"),
             columns=names,
             copy=False,
         )
         frame.insert(0, "label", pandas.Categorical.from_codes(self.labels, categories=self.label_names))
         frame.insert(1, "source_index", self.source_index)
-        frame.insert(2, "content_sha256", [digests[64 * row : 64 * row + 64] for row in range(len(self))])
+        texts = [digests[start : start + 64] for start in range(0, len(digests), 64)]
+        frame.insert(2, "content_sha256", pandas.Index(texts, dtype=str))
         return frame
 
     def as_dataset(self, batch_size: int | None = None) -> tf.data.Dataset:
