@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pool3.errors import Pool3Error
     from pool3.extractor import Extractor, ExtractResult, extract
     from pool3.spec import ExtractSpec
-    from pool3.store import export_features, open_features
+    from pool3.store import export_features, merge_features, open_features
 
 _HOMES = {
     "ExtractResult": "pool3.extractor",
@@ -22,6 +22,7 @@ _HOMES = {
     "Pool3Error": "pool3.errors",
     "export_features": "pool3.store",
     "extract": "pool3.extractor",
+    "merge_features": "pool3.store",
     "open_features": "pool3.store",
 }
 
@@ -46,5 +47,6 @@ __all__ = [
     "__version__",
     "export_features",
     "extract",
+    "merge_features",
     "open_features",
 ]

@@ -1,10 +1,12 @@
-"""The feature store: rows committed range by range, sealed into one HDF5 file, read back, and exported.
+"""The feature store: rows committed range by range, sealed into one HDF5 file, read back, merged, and exported.
 
-Writing: `FeatureWriter`. Reading: `open_features`. Exporting: `export_features`. Nothing here knows a network.
+Writing: `FeatureWriter`. Reading: `open_features`. Merging: `merge_features`. Exporting: `export_features`.
+Nothing here knows a network.
 """
 
 from pool3.store.export import ExportResult, export_features
 from pool3.store.info import existing, info, progress
+from pool3.store.merge import MergeResult, merge_features
 from pool3.store.reader import FeatureFile, Features, open_features
 from pool3.store.rows import Failure, Rows, as_stored
 from pool3.store.schema import IDENTITY, SCHEMA, Provenance, differences
@@ -19,6 +21,7 @@ __all__ = [
     "FeatureFile",
     "FeatureWriter",
     "Features",
+    "MergeResult",
     "Provenance",
     "Rows",
     "Selection",
@@ -27,6 +30,7 @@ __all__ = [
     "existing",
     "export_features",
     "info",
+    "merge_features",
     "open_features",
     "progress",
 ]

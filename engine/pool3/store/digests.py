@@ -26,6 +26,7 @@ DATASETS = (
     "content_sha256",
     "failures",
     "environments",
+    "parts",
 )
 """What has a digest."""
 

@@ -94,7 +94,26 @@ class FeatureFile(Table):
                 f"{self.path} is damaged: {self.inputs} inputs, {rows} rows and {failures} failures by its "
                 f"attributes, but {counts} and {len(self._file['failures'])} failures in it; make it again"
             )
+        if self._file["features"].is_virtual:
+            self._check_parts()
         self.features = Features(self._file["features"], self.path)
+
+    def _check_parts(self) -> None:
+        """Raise unless all parts are there: HDF5 would read zeros for those that are not."""
+        for part in self.parts:
+            place = self.path.parent / part["file"]
+            try:
+                with open_features(place) as file:
+                    found = file.fingerprint
+            except StoreError as error:
+                raise StoreError(
+                    f"{self.path} has its features in {place}, which cannot be read ({error}); put it back"
+                ) from error
+            if found != part["fingerprint"]:
+                raise StoreError(
+                    f"{self.path} has its features in {place}, which is another file by now; "
+                    "put the old one back, or merge again"
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +167,11 @@ class FeatureFile(Table):
     def environments(self) -> Environments:
         """What computed which indices, a dictionary a range; see `pool3.store.environments`."""
         return [json.loads(text) for text in self._texts("environments")]
+
+    @cached_property
+    def parts(self) -> list[dict[str, Any]]:
+        """The files that were merged into this one, none for an extraction; see `pool3.store.merge`."""
+        return [json.loads(text) for text in self._texts("parts")]
 
     @cached_property
     def failures(self) -> list[Failure]:

@@ -13,6 +13,7 @@ name                 shape and dtype            holds
 ``/content_sha256``  (N, 32) uint8              SHA-256 of each image's bytes; fletcher32
 ``/failures``        (F,) of `FAILURE_FIELDS`   the images that became no row, by ascending index
 ``/environments``    (E,) UTF-8                 JSON objects: ``start``, ``stop`` and the fields of `ENVIRONMENT`
+``/parts``           (P,) UTF-8                 JSON objects: the files that were merged, see `pool3.store.merge`
 ===================  =========================  ====================================================
 
 The fields of `Provenance` are those of the run that began the file, so ``/environments`` says what computed which
@@ -156,7 +157,16 @@ IDENTITY = (
 )
 """The fields of `Provenance` in which a run that adds to a file must agree with the run that began it."""
 
-ENVIRONMENT = ("pool3_version", "pool3_commit", "route", "threads", "device", "tf32", "libraries")
+ENVIRONMENT = (
+    "pool3_version",
+    "pool3_commit",
+    "batch_size",
+    "route",
+    "threads",
+    "device",
+    "tf32",
+    "libraries",
+)
 """The fields of `Provenance` that a run may change when it goes on with a file; recorded for each range of rows."""
 
 _EXPLAINED_BY = {"tensor_digest": "weights", "source_manifest_sha256": "source"}

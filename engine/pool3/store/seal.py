@@ -50,7 +50,12 @@ class Part(NamedTuple):
 
 
 def write_sealed(
-    path: Path, manifest: Manifest, parts: Sequence[Part], *, further: Mapping[str, Any] | None = None
+    path: Path,
+    manifest: Manifest,
+    parts: Sequence[Part],
+    *,
+    merged: Sequence[Mapping[str, Any]] = (),
+    features: h5py.VirtualLayout | None = None,
 ) -> None:
     """Write the sealed file beside `path`, flush it to the disk, and rename it to `path`.
 
@@ -58,7 +63,8 @@ def write_sealed(
         path: the output.
         manifest: what it is to be.
         parts: of all the source, ascending; one at a time is in memory.
-        further: attributes beside those of every feature file.
+        merged: what ``/parts`` says of the files that are joined, JSON-able.
+        features: where they lie already; None: they are copied.
 
     Raises:
         StoreError: a part is damaged, or they do not account for every input; nothing is written then.
@@ -74,11 +80,10 @@ def write_sealed(
     try:
         # w0=1: a chunk written in full is the first to leave the cache, since nobody comes back to it.
         with h5py.File(partial, "w", rdcc_w0=1) as file:
-            digests = _Sealer(file, manifest, rows, failures).copy(parts)
+            digests = _Sealer(file, manifest, rows, failures, features).copy(parts, merged)
             attributes: dict[str, Any] = {
                 "schema": SCHEMA,
                 **manifest.provenance.to_attributes(),
-                **(further or {}),
                 "inputs": manifest.inputs,
                 "rows": rows,
                 "failures": failures,
@@ -100,10 +105,19 @@ def write_sealed(
 class _Sealer:
     """The datasets of a file that is being sealed, and how far they are filled."""
 
-    def __init__(self, file: h5py.File, manifest: Manifest, rows: int, failures: int) -> None:
+    def __init__(
+        self,
+        file: h5py.File,
+        manifest: Manifest,
+        rows: int,
+        failures: int,
+        layout: h5py.VirtualLayout | None,
+    ) -> None:
         width, chunk = manifest.width, chunk_rows(manifest.row_bytes)
         storage = np.dtype(manifest.provenance.storage)
-        self._features = _fixed(file, "features", (rows, width), storage, chunk)
+        self._features = None if layout else _fixed(file, "features", (rows, width), storage, chunk)
+        if layout:
+            file.create_virtual_dataset("features", layout)
         self._columns = {
             name: _fixed(file, name, (rows, *tail), dtype, _COLUMN_CHUNK_BYTES // row_bytes)
             for name, tail, dtype, row_bytes in (
@@ -117,10 +131,10 @@ class _Sealer:
         self._digests = Digests()
         self._texts("label_names", manifest.label_names)
         self._failures = file.create_dataset("failures", (failures,), _FAILURE, track_times=False)
-        self._buffer = np.empty((chunk * _BUFFER_CHUNKS, width), storage)
+        self._buffer = np.empty((chunk * _BUFFER_CHUNKS, width), storage)  # untouched, it costs nothing
         self._buffered = self._written = self._rows = self._failed = 0
 
-    def copy(self, parts: Sequence[Part]) -> dict[str, str]:
+    def copy(self, parts: Sequence[Part], merged: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         """Copy all parts; return the digests of the datasets."""
         for part in parts:
             rows = part.read()
@@ -132,9 +146,11 @@ class _Sealer:
             self._copy_failures(rows.failures)
             self._copy_features(rows.features)
         self._flush()
-        environments = joined(part.environments for part in parts)
-        texts = [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in environments]
-        self._texts("environments", texts)
+        for name, entries in (
+            ("environments", joined(part.environments for part in parts)),
+            ("parts", merged),
+        ):
+            self._texts(name, [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries])
         return self._digests.to_dict()
 
     def _texts(self, name: str, texts: Sequence[str]) -> None:
@@ -166,7 +182,7 @@ class _Sealer:
     def _copy_features(self, features: NDArray[Any]) -> None:
         self._digests.numbers("features", features)
         done = 0
-        while done < len(features):
+        while self._features is not None and done < len(features):
             count = min(len(features) - done, len(self._buffer) - self._buffered)
             self._buffer[self._buffered : self._buffered + count] = features[done : done + count]
             self._buffered += count
@@ -176,14 +192,14 @@ class _Sealer:
 
     def _flush(self) -> None:
         """Write the buffer: whole chunks, but for the last ones of the file."""
-        if self._buffered:
+        if self._features is not None and self._buffered:
             end = self._written + self._buffered
             self._features[self._written : end] = self._buffer[: self._buffered]
             self._written, self._buffered = end, 0
 
 
 def _fixed(file: h5py.File, name: str, shape: tuple[int, ...], dtype: Any, rows: int) -> h5py.Dataset:
-    """A dataset of fixed-size values with checksums; without rows there is nothing to chunk and to check."""
+    """Make a dataset of fixed-size values with checksums; without rows there is nothing to chunk and to check."""
     if not shape[0]:
         return file.create_dataset(name, shape, dtype, track_times=False)
     chunks = (min(rows, shape[0]), *shape[1:])

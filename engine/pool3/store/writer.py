@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,11 @@ class FeatureWriter:
     failures: int
 
     def __init__(
-        self, path: Path, manifest: Manifest, environment: dict[str, Any], base: FeatureFile | None = None
+        self, path: Path, manifest: Manifest, provenance: Provenance, base: FeatureFile | None = None
     ) -> None:
         self.path = path
-        self._environment = environment
         self.provenance = manifest.provenance
+        self._environment = provenance.environment() | {"batch_size": self.provenance.batch_size}
         self.inputs = manifest.inputs
         self.rows_per_shard = manifest.rows_per_shard
         self.rows = self.failures = 0
@@ -162,7 +162,7 @@ class FeatureWriter:
         check_space(path, shards=inputs * _bytes(manifest), sealed=manifest.inputs * _bytes(manifest))
         if old is None:
             folder.begin(new)
-        writer = cls(path, manifest, new.provenance.environment())
+        writer = cls(path, manifest, new.provenance)
         writer._resume(committed)
         return writer
 
@@ -182,7 +182,7 @@ class FeatureWriter:
             check_space(path, shards=most * _bytes(manifest), sealed=manifest.inputs * _bytes(manifest))
             if old is None:
                 folder.begin(manifest)
-            writer = cls(path, manifest, new.provenance.environment(), base)
+            writer = cls(path, manifest, new.provenance, base)
             writer.rows, writer.failures = len(base), base.inputs - len(base)
             writer._resume(folder.committed(manifest))
             return writer
@@ -202,7 +202,7 @@ class FeatureWriter:
         with file:
             old = _manifest_of(file, new.rows_per_shard)
             refuse_other(path, "made", old.differences(new))
-            writer = cls(path, old, new.provenance.environment())
+            writer = cls(path, old, new.provenance)
             writer.rows, writer.failures = len(file), file.inputs - len(file)
         writer._sealed = True
         return writer
