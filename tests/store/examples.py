@@ -46,7 +46,13 @@ def id_of(index: int) -> str:
 
 
 def make_rows(
-    start: int, stop: int, *, width: int = WIDTH, failed: Collection[int] = (), classes: int = len(NAMES)
+    start: int,
+    stop: int,
+    *,
+    width: int = WIDTH,
+    failed: Collection[int] = (),
+    classes: int = len(NAMES),
+    storage: str = "float32",
 ) -> Rows:
     """Rows whose every value follows from their index."""
     index = np.asarray([i for i in range(start, stop) if i not in failed], np.int64)
@@ -57,7 +63,7 @@ def make_rows(
         ids=[id_of(i) for i in index],
         labels=(index % (classes + 1) - 1).astype(np.int32),
         content_sha256=np.repeat((index % 251).astype(np.uint8)[:, None], 32, axis=1),
-        features=(index[:, None] * 1000 + np.arange(width)).astype(np.float32),
+        features=(index[:, None] * 1000 + np.arange(width)).astype(storage),
         failures=[
             Failure(i, id_of(i), "decode", "InvalidArgumentError", f"bad « {i} »\n")
             for i in range(start, stop)
@@ -70,7 +76,9 @@ def begin(
     path: Path, *, step: int = 7, inputs: int = INPUTS, width: int = WIDTH, **changes: object
 ) -> FeatureWriter:
     """Open a writer; `changes` go to `FeatureWriter.open` or into the provenance, by their names."""
-    arguments = {name: changes.pop(name) for name in ("label_names", "overwrite") if name in changes}
+    arguments = {
+        name: changes.pop(name) for name in ("label_names", "overwrite", "retry_failed") if name in changes
+    }
     return FeatureWriter.open(
         path,
         replace(PROVENANCE, **changes),
@@ -81,7 +89,8 @@ def begin(
 def write(path: Path, *, failed: Iterable[int] = (), width: int = WIDTH, **settings: object) -> Path:
     """Write a whole file in one go."""
     lost = set(failed)
+    storage = str(settings.get("storage", "float32"))
     with begin(path, width=width, **settings) as writer:
         for start, stop in writer.pending():
-            writer.commit(make_rows(start, stop, width=width, failed=lost))
+            writer.commit(make_rows(start, stop, width=width, failed=lost, storage=storage))
         return writer.seal()
