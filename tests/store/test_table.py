@@ -204,6 +204,7 @@ def test_a_selection_reads_only_when_indexed(damaged) -> None:
 def test_a_selection_of_a_closed_file_says_so(wide) -> None:
     with open_features(wide) as opened:
         selection = opened.select(rows=[3, 1])
+        assert len(selection.labels) == 2
     assert selection.features.shape == (2, WIDE)
     for read in (
         lambda: selection.features[0],
