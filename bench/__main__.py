@@ -37,8 +37,9 @@ def main() -> int:
             parser.error(f"no case starts with {' or '.join(arguments.case)}")
         with progress("benchmarking", "samples") as report:
             results = measure(chosen, arguments.repeats, report)
-    loop = next((r.median for r in results if r.name == BLOG_LOOP), None)
-    print(table(results, loop))
+    medians = {result.name: result.median for result in results}
+    facts = [result.to_dict(medians, BLOG_LOOP) for result in results]
+    print(table(facts))
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC)
     path = arguments.output_dir / f"bench-{now:%Y%m%dT%H%M%SZ}.json"
@@ -47,7 +48,7 @@ def main() -> int:
         "created": now.isoformat(timespec="seconds"),
         "machine": fingerprint(),
         "repeats": arguments.repeats,
-        "cases": [result.to_dict(loop) for result in results],
+        "cases": facts,
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     note(f"wrote {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,12 +23,14 @@ class Case:
         count: units that one call works through.
         setup: prepares the case and returns the call to time; the call returns seconds where it times itself
             (leaving its own start-up out), else None.
+        limit: name of the case that does the bare minimum of the same work; empty: none.
     """
 
     name: str
     unit: str
     count: int
     setup: Callable[[], Callable[[], float | None]]
+    limit: str = ""
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Result:
         unit: what is counted.
         count: units a sample.
         first_seconds: set-up and the first, untimed call: tracing and compilation are in here.
+        limit: the case's.
         samples: seconds, one a round.
     """
 
@@ -47,6 +50,7 @@ class Result:
     unit: str
     count: int
     first_seconds: float
+    limit: str = ""
     samples: list[float] = field(default_factory=list)
 
     @property
@@ -65,8 +69,14 @@ class Result:
             return self.rates[0]
         return statistics.quantiles(self.rates, n=100, method="inclusive")[p - 1]
 
-    def to_dict(self, blog_loop: float | None) -> dict[str, Any]:
-        """JSON-able form; ratios only where images are counted."""
+    def to_dict(self, medians: Mapping[str, float], loop: str) -> dict[str, Any]:
+        """JSON-able form; the blog's ratios only where images are counted, and what the run had to compare with.
+
+        Args:
+            medians: of all cases of the run, by name.
+            loop: name of the blog's own loop.
+        """
+        limit, blog_loop = medians.get(self.limit), medians.get(loop)
         images = self.unit == "images"
         return {
             "name": self.name,
@@ -78,6 +88,8 @@ class Result:
             "p20_per_second": round(self.percentile(20), 3),
             "p80_per_second": round(self.percentile(80), 3),
             "blog_ratio": round(self.median / BLOG_IMAGES_PER_SECOND, 4) if images else None,
+            "limit": self.limit or None,
+            "limit_ratio": round(self.median / limit, 4) if limit else None,
             "blog_loop_ratio": round(self.median / blog_loop, 4) if images and blog_loop else None,
         }
 
@@ -94,7 +106,7 @@ def measure(cases: Sequence[Case], repeats: int, report: Report) -> list[Result]
         call = case.setup()
         call()
         calls.append(call)
-        results.append(Result(case.name, case.unit, case.count, time.perf_counter() - start))
+        results.append(Result(case.name, case.unit, case.count, time.perf_counter() - start, case.limit))
         done += 1
     for _ in range(repeats):
         for call, result in zip(calls, results, strict=True):

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from bench.measure import Result
 
-
-def table(results: Sequence[Result], blog_loop: float | None) -> str:
-    """Lay out the results, one case a line: median rate, 20th and 80th percentile, and the two ratios."""
-    rows = [("case", "per second", "p20", "p80", "× 33.3 img/s", "× blog_loop", "unit")]
-    for result in results:
-        facts = result.to_dict(blog_loop)
-        rows.append(
-            (
-                result.name,
-                _rate(result.median),
-                _rate(result.percentile(20)),
-                _rate(result.percentile(80)),
-                _ratio(facts["blog_ratio"]),
-                _ratio(facts["blog_loop_ratio"]),
-                result.unit,
-            )
-        )
+def table(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the cases (`Result.to_dict`), one a line: median rate, 20th and 80th percentile, and the ratios."""
+    rows = [
+        ("case", "per second", "p20", "p80", "× 33.3 img/s", "× blog_loop", "of limit", "unit"),
+        *map(_cells, cases),
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -34,6 +23,15 @@ def table(results: Sequence[Result], blog_loop: float | None) -> str:
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        facts["name"],
+        *(_rate(facts[f"{name}_per_second"]) for name in ("median", "p20", "p80")),
+        *(_ratio(facts[f"{name}_ratio"]) for name in ("blog", "blog_loop", "limit")),
+        facts["unit"],
+    )
 
 
 def _rate(value: float) -> str:

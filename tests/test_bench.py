@@ -18,15 +18,17 @@ def silent(done: int, total: int | None, remark: str = "") -> None:
 
 
 def test_statistics_are_of_rates() -> None:
-    result = Result("x", "images", 10, 0.0, [1.0, 2.0, 4.0, 5.0, 10.0])
+    result = Result("x", "images", 10, 0.0, "", [1.0, 2.0, 4.0, 5.0, 10.0])
     assert result.rates == [1.0, 2.0, 2.5, 5.0, 10.0]
     assert result.median == 2.5
     assert result.percentile(20) == pytest.approx(1.8)
     assert result.percentile(80) == pytest.approx(6.0)
-    facts = result.to_dict(blog_loop=5.0)
+    facts = result.to_dict({"x": 2.5, "loop": 5.0}, "loop")
     assert facts["blog_ratio"] == pytest.approx(2.5 * 0.03)
     assert facts["blog_loop_ratio"] == 0.5
-    assert Result("x", "rows", 10, 0.0, [1.0]).to_dict(5.0)["blog_ratio"] is None
+    assert facts["limit_ratio"] is None
+    facts = Result("x", "rows", 10, 0.0, "plain", [1.0]).to_dict({"plain": 40.0}, "loop")
+    assert (facts["blog_ratio"], facts["limit"], facts["limit_ratio"]) == (None, "plain", 0.25)
 
 
 def test_cases_are_warmed_up_and_interleaved() -> None:
@@ -52,11 +54,15 @@ def test_a_call_that_does_not_time_itself_is_timed() -> None:
 
 
 def test_table_has_a_line_a_case() -> None:
-    results = [Result("blog_loop", "images", 10, 0.0, [1.0]), Result("sink", "rows", 10_000, 0.0, [1.0])]
-    lines = table(results, 10.0).splitlines()
+    results = [
+        Result("blog_loop", "images", 10, 0.0, "", [1.0]),
+        Result("sink", "rows", 10_000, 0.0, "plain", [1.0]),
+    ]
+    medians = {"blog_loop": 10.0, "plain": 20_000.0}
+    lines = table([result.to_dict(medians, "blog_loop") for result in results]).splitlines()
     assert len(lines) == 4
-    assert lines[2].split() == ["blog_loop", "10.00", "10.00", "10.00", "0.30", "1.00", "images"]
-    assert lines[3].split() == ["sink", "10,000", "10,000", "10,000", "–", "–", "rows"]
+    assert lines[2].split() == ["blog_loop", "10.00", "10.00", "10.00", "0.30", "1.00", "–", "images"]
+    assert lines[3].split() == ["sink", "10,000", "10,000", "10,000", "–", "–", "0.50", "rows"]
 
 
 @pytest.mark.slow
@@ -69,7 +75,8 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path) -> None:
     (path,) = tmp_path.glob("bench-*.json")
     document = json.loads(path.read_text(encoding="utf-8"))
     cases = {case["name"]: case for case in document["cases"]}
-    assert set(cases) == {"blog_loop", "forward/1", "decode/32x32", "sink", "sink/plain_write", "end_to_end"}
+    sink = {"sink", "sink/seal", "sink/plain_write"}
+    assert set(cases) == {"blog_loop", "forward/1", "decode/32x32", "end_to_end"} | sink
     assert all(case["median_per_second"] > 0 for case in cases.values())
     assert cases["blog_loop"]["blog_loop_ratio"] == 1
     assert document["machine"]["cpu"]["model"]
