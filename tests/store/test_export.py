@@ -143,7 +143,8 @@ def test_pandas_reads_the_parquet(path, tmp_path) -> None:
     frame = pd.read_parquet(tmp_path / "x.parquet").set_index("id")
     with open_features(path) as file:
         assert frame.index.tolist() == file.ids
-        assert frame["label"].dtype == "category"
+        assert frame["label"].cat.categories.tolist() == list(NAMES)
+        assert frame["label"].cat.codes.tolist() == file.labels.tolist()
         np.testing.assert_array_equal(np.stack(frame["features"]), file.features[:])
 
 
