@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from pool3.extractor import Extractor, ExtractResult, extract
     from pool3.spec import ExtractSpec
     from pool3.store import export_features, merge_features, open_features
+    from pool3.verification import Verification, verify
 
 _HOMES = {
     "ExtractResult": "pool3.extractor",
     "ExtractSpec": "pool3.spec",
     "Extractor": "pool3.extractor",
     "Pool3Error": "pool3.errors",
+    "Verification": "pool3.verification",
     "export_features": "pool3.store",
     "extract": "pool3.extractor",
     "merge_features": "pool3.store",
     "open_features": "pool3.store",
+    "verify": "pool3.verification",
 }
 
 
@@ -44,9 +47,11 @@ __all__ = [
     "ExtractSpec",
     "Extractor",
     "Pool3Error",
+    "Verification",
     "__version__",
     "export_features",
     "extract",
     "merge_features",
     "open_features",
+    "verify",
 ]

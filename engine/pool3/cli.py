@@ -11,7 +11,18 @@ from typing import Annotated
 import typer
 
 from pool3._version import __version__
-from pool3.commands import classify, doctor, experiments, export, extract, info, interrupts, merge, weights
+from pool3.commands import (
+    classify,
+    doctor,
+    experiments,
+    export,
+    extract,
+    info,
+    interrupts,
+    merge,
+    verify,
+    weights,
+)
 from pool3.errors import Pool3Error
 
 app = typer.Typer(
@@ -42,6 +53,7 @@ def _options(
 
 app.command()(extract.extract)
 app.command()(info.info)
+app.command()(verify.verify)
 app.command()(merge.merge)
 app.command()(classify.classify)
 app.command()(export.export)
