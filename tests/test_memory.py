@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.peak import needs_linux
+
 PROGRAM = """
-import resource, sys
+import sys
 import numpy as np
 import tensorflow as tf
 from pool3.backbones import INCEPTION_V3
@@ -15,6 +17,7 @@ from pool3.pipeline import Pipeline
 from pool3.sources import NO_LABEL, Source
 from pool3.store import FeatureWriter, Rows
 from bench.cases import provenance
+from tests.peak import peak_bytes
 
 count, output = int(sys.argv[1]), sys.argv[2]
 tf.config.threading.set_intra_op_parallelism_threads(2)
@@ -44,13 +47,14 @@ with FeatureWriter.open(output, provenance(), inputs=count, width=2048, label_na
                            labels=source.labels[start:stop], content_sha256=np.concatenate(digests),
                            features=np.zeros((stop - start, 2048), np.float32), failures=()))
     writer.seal()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_bytes())
 """
 
 SEAL = """
-import resource, sys
+import sys
 import numpy as np
 from pool3.store import FeatureWriter, Rows
+from tests.peak import peak_bytes
 from tests.store.examples import begin
 
 count, width = int(sys.argv[1]), 512
@@ -61,23 +65,25 @@ with begin(sys.argv[2], inputs=count, width=width, step=1000, label_names=()) as
                            labels=np.full(1000, -1, np.int32), content_sha256=np.zeros((1000, 32), np.uint8),
                            features=np.full((1000, width), start, np.float32), failures=()))
     writer.seal()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_bytes())
 """
 
 
 def peak(program: str, count: int, output: Path) -> int:
-    """Peak resident memory of a program in a process of its own, KiB."""
+    """Peak of resident memory of a program in a process of its own, bytes."""
     command = [sys.executable, "-c", program, str(count), str(output)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=True)
     return int(done.stdout)
 
 
+@needs_linux
 @pytest.mark.slow
 def test_sealing_100_000_rows_takes_no_more_memory_than_5_000(tmp_path: Path) -> None:
-    """205 MB of features against 10 MB of them: the difference would show."""
-    assert peak(SEAL, 100_000, tmp_path / "many.h5") < 1.1 * peak(SEAL, 5_000, tmp_path / "few.h5")
+    """205 MB of features against 10 MB of them; HDF5 keeps up to 32 MiB of its own structures in memory."""
+    assert peak(SEAL, 100_000, tmp_path / "many.h5") - peak(SEAL, 5_000, tmp_path / "few.h5") < 32 << 20
 
 
+@needs_linux
 @pytest.mark.slow
 def test_peak_memory_is_flat(tmp_path: Path) -> None:
     assert peak(PROGRAM, 20_000, tmp_path / "many.h5") < 1.1 * peak(PROGRAM, 2_000, tmp_path / "few.h5")

@@ -70,7 +70,7 @@ def main() -> None:
         app()
     except BaseException as error:
         if interrupts.happened():
-            print("pool3: interrupted; the same command goes on from what is committed", file=sys.stderr)
+            print("pool3: interrupted", file=sys.stderr)
             sys.exit(interrupts.EXIT_CODE)
         if isinstance(error, Pool3Error):
             print(f"pool3: {error}", file=sys.stderr)

@@ -26,6 +26,7 @@ from pool3.errors import (
     StoreNotFoundError,
 )
 from pool3.store import FeatureFile, open_features
+from tests.peak import needs_linux
 from tests.store.examples import INPUTS, NAMES, WIDTH, begin, make_rows, write
 from tests.store.test_reader import flip
 from tests.store.test_table import write_float16, write_unlabelled
@@ -236,7 +237,7 @@ def test_an_existing_output_is_left_alone_unless_told(path, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("link", [None, os.symlink, os.link])
-@pytest.mark.parametrize("name", ["y.npy", "y.npy.tmp"])
+@pytest.mark.parametrize("name", ["y.npy", "y.npy.pool3-tmp"])
 def test_the_input_is_never_the_output(path, tmp_path, link, name) -> None:
     """By its own name or by a link to it, nor while the output is written aside."""
     place = tmp_path / name
@@ -331,30 +332,33 @@ def test_without_pyarrow_the_extra_is_named(path, tmp_path, monkeypatch) -> None
 
 
 MEMORY = r"""
-import re, sys
-from pathlib import Path
+import sys
 import pyarrow, pyarrow.parquet
 from pool3.store import export, export_features
+from tests.peak import peak_bytes
 export._BLOCK_BYTES = 1 << 20
 small, large, folder = sys.argv[1:]
 
 def peak(path):
     for format_ in ("npy", "npz", "parquet"):
         export_features(path, f"{folder}/x.{format_}", overwrite=True)
-    # Of this program alone; what the resource module gives begins with the peak of the process that started it.
-    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
+    return peak_bytes()
 
 before = peak(small)
 print(peak(large) - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the peak")
+@needs_linux
 def test_memory_does_not_grow_with_the_features(tmp_path) -> None:
     small = write(tmp_path / "small.h5", inputs=2_000, width=2048, step=1000)
     large = write(tmp_path / "large.h5", inputs=16_000, width=2048, step=4000)
     command = [sys.executable, "-c", MEMORY, str(small), str(large), str(tmp_path)]
-    grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    grown = int(
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+        ).stdout
+    )
     assert grown < (large.stat().st_size - small.stat().st_size) / 4
 
 

@@ -168,7 +168,9 @@ def _said_when_interrupted(output: Path) -> Iterator[None]:
     except BaseException:
         if happened():
             done, inputs = progress(output)
-            note(f"{done:,} of {inputs:,} images are committed for {output}")
+            note(
+                f"{done:,} of {inputs:,} images are committed for {output}; the same command goes on from there"
+            )
         raise
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-TEMPORARY = ".tmp"
+TEMPORARY = ".pool3-tmp"
 """Suffix of a file that is being written; one that is found belongs to a process that died."""
 
 
