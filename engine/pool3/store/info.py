@@ -45,11 +45,13 @@ def progress(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     folder = ShardFolder(Path(path))
     manifest = folder.manifest()
-    if manifest is None or manifest.base:
-        if not Path(path).exists():
-            return 0, 0
+    if Path(path).exists():
         with open_features(path) as file:
-            return file.inputs, file.inputs
+            # Else these shards are to replace the file. Those that it was sealed from go one by one.
+            if manifest is None or file.run in (manifest.base, manifest.run):
+                return file.inputs, file.inputs
+    if manifest is None or manifest.base:
+        return 0, 0
     rows, failures = total(folder.committed(manifest).values())
     return rows + failures, manifest.inputs
 
