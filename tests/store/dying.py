@@ -175,7 +175,7 @@ def _of(descriptor: int) -> Path:
 
 def _kind(path: Path) -> str:
     """What a path is for, without the numbers in its name."""
-    name = path.name.removesuffix(".pool3-tmp")
+    name = path.name.removesuffix(TEMPORARY)
     kinds = {".shard": "shard", ".json": "manifest", ".partial": "partial output", ".shards": "folder of shards",
              ".h5": "output"}  # fmt: skip
     kind = kinds.get(Path(name).suffix, "folder")
