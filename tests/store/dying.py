@@ -89,7 +89,7 @@ class Moments:
             lambda path, mode="r", **_: f"open {_kind(path)}" if set(mode) & set("wa+") else None,
             then=self._written,
         )
-        self._around(os, "open", lambda path, _: f"open {_kind(path)}")
+        self._around(os, "open", lambda path, *_, **__: f"open {_kind(Path(path))}")
         for name in ("replace", "rename"):
             self._around(
                 Path, name, lambda path, _: f"rename {_kind(path)}", first=self._kept, then=self._renamed

@@ -16,6 +16,7 @@ from pool3.errors import StoreError
 from pool3.store.digests import FINGERPRINT, Digests, fingerprint
 from pool3.store.disk import sync_file, sync_folder
 from pool3.store.environments import Environments, joined
+from pool3.store.hdf5 import new_hdf5
 from pool3.store.manifest import Manifest
 from pool3.store.rows import Failure, Rows
 from pool3.store.schema import FAILURE_FIELDS, SCHEMA, chunk_rows
@@ -78,9 +79,9 @@ def write_sealed(
         )
     partial = path.with_name(path.name + PARTIAL)
     try:
-        # w0=1: a chunk written in full is the first to leave the cache, since nobody comes back to it.
-        with h5py.File(partial, "w", rdcc_w0=1) as file:
-            digests = _Sealer(file, manifest, rows, failures, features).copy(parts, merged)
+        with new_hdf5(partial) as file:
+            sealer = _Sealer(file, manifest, rows, failures, features)
+            digests = sealer.copy(parts, merged)
             attributes: dict[str, Any] = {
                 "schema": SCHEMA,
                 **manifest.provenance.to_attributes(),
@@ -103,7 +104,10 @@ def write_sealed(
 
 
 class _Sealer:
-    """The datasets of a file that is being sealed, and how far they are filled."""
+    """The datasets of a file that is being sealed, and how far they are filled.
+
+    It holds all of them open: see `new_hdf5`.
+    """
 
     def __init__(
         self,
@@ -128,6 +132,7 @@ class _Sealer:
         }
         self._ids = file.create_dataset("ids", (rows,), _TEXT, track_times=False)
         self._file = file
+        self._short: dict[str, h5py.Dataset] = {}
         self._digests = Digests()
         self._texts("label_names", manifest.label_names)
         self._failures = file.create_dataset("failures", (failures,), _FAILURE, track_times=False)
@@ -156,7 +161,7 @@ class _Sealer:
     def _texts(self, name: str, texts: Sequence[str]) -> None:
         """Write a short dataset of texts whole. (An attribute of HDF5 ends at 64 KiB.)"""
         self._digests.texts(name, texts)
-        self._file.create_dataset(
+        self._short[name] = self._file.create_dataset(
             name, (len(texts),), _TEXT, data=np.asarray(texts, dtype=object), track_times=False
         )
 
