@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -173,36 +171,6 @@ def test_all_images_broken(tmp_path) -> None:
     done = pool3("extract", tmp_path / "x.jpg", "-o", tmp_path / "out.h5", *NETWORK, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"] == 0
-
-
-def test_sigterm_keeps_what_was_committed_and_the_same_command_goes_on(tmp_path) -> None:
-    """More images than one committed range, stopped in the middle; then equal to a run that nobody stopped."""
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "images.npy", rng.integers(0, 256, (2600, 4, 4, 3), dtype=np.uint8))
-    arguments = ["extract", "images.npy", "-o", "out.h5", *NETWORK, "--json"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pool3.cli", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    shards = tmp_path / "out.h5.shards"
-    deadline = time.monotonic() + 120
-    while not list(shards.glob("*.shard")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on" in stderr
-    assert not (tmp_path / "out.h5").exists()
-    done = pool3(*arguments, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result["rows"] == 2600
-    assert result["computed"] < 2600
-    assert "went on after" in done.stderr
-    straight = pool3("extract", "images.npy", "-o", "straight.h5", *NETWORK, cwd=tmp_path)
-    assert straight.returncode == 0, straight.stderr
-    assert datasets(tmp_path / "out.h5") == datasets(tmp_path / "straight.h5")
 
 
 def test_missing_weights_offline_is_one_clear_sentence(images, tmp_path) -> None:

@@ -116,10 +116,14 @@ class Committer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True)
-        self._wait()
-        if self._open is not None:
-            self._write(self._open)
+        try:
+            self._pool.shutdown(wait=True)
+        finally:
+            # Once more, since an interruption may have come just then.
+            self._pool.shutdown(wait=True)
+            self._wait()
+            if self._open is not None:
+                self._write(self._open)
 
     def _wait(self) -> None:
         if self._future is not None:
