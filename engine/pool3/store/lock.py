@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 from pool3.errors import OutputBusyError, StoreError
@@ -48,6 +49,8 @@ class FolderLock:
                 ) from error
             except OSError as error:
                 os.close(descriptor)
+                with suppress(OSError):  # it is empty where it was just made
+                    folder.rmdir()
                 raise StoreError(
                     f"the file system of {folder.parent} has no locks ({error.strerror}), so two runs could not be "
                     "kept apart; write to a local disk and copy the finished file"
