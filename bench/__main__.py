@@ -1,4 +1,4 @@
-"""``python -m bench``: measure, print the table, write the JSON beside it."""
+"""``python -m bench``: measure, print the table, write the JSON beside it. ``python -m bench precision``: see there."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ SCHEMA = 1
 
 def main() -> int:
     """Run the cases that the arguments name."""
+    if sys.argv[1:2] == ["precision"]:
+        from bench import precision
+
+        return precision.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("out/bench"), help="where the JSON goes")
     parser.add_argument("--repeats", type=int, default=5, help="samples of each case (default: 5)")

@@ -148,6 +148,7 @@ def provenance() -> Provenance:
     return Provenance(
         pool3_version="bench", pool3_commit="", backbone="inception_v3", feature="pool_3", feature_shape=(2048,),
         weights="random:0", weights_sha256="", tensor_digest="", preprocessing="", decoder="", precision="float32",
+        precision_reason="", precision_cosine=1.0,
         storage="float32", batch_size=32, route="host", threads=0, device="", tf32=False, libraries={}, source="",
         source_manifest_sha256="", created="",
     )  # fmt: skip

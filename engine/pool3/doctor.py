@@ -15,8 +15,6 @@ from pool3._version import __version__
 from pool3.backbones import BACKBONES
 from pool3.errors import Pool3Error, WeightsNotFoundError
 
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-
 
 def diagnose(folder: Path = Path()) -> dict[str, Any]:
     """Collect the facts, JSON-able.
@@ -33,7 +31,7 @@ def diagnose(folder: Path = Path()) -> dict[str, Any]:
         "pool3": {"version": __version__, "commit": provenance.commit(), "path": str(Path(__file__).parent)},
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "cpu": {"model": runtime.cpu_model(), "cores": os.cpu_count(), "flags": cpu_flags()},
+        "cpu": {"model": runtime.cpu_model(), "cores": os.cpu_count(), "flags": runtime.cpu_flags()},
         "memory_bytes": memory_bytes(),
         "nvml": {
             "driver": driver.driver,
@@ -49,20 +47,11 @@ def diagnose(folder: Path = Path()) -> dict[str, Any]:
         },
         "device": placement.description,
         "warning": placement.warning,
-        "precision": "float32",
+        "precision": "{}: {}".format(*runtime.choose_precision(placement)),
         "libraries": provenance.libraries() | optional_libraries(),
         "weights": {name: weights_state(name) for name in BACKBONES},
         "free_disk_bytes": shutil.disk_usage(folder).free,
     }
-
-
-def cpu_flags() -> list[str]:
-    """Which of the instruction sets that matter here the processor has; empty where the kernel does not say."""
-    try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return []
-    return [flag for flag in _CPU_FLAGS if flag in words]
 
 
 def memory_bytes() -> int:

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -21,10 +22,11 @@ from pool3.backbones import get_backbone
 from pool3.errors import OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
 from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
-from pool3.runtime import Placement, Runner, choose_device
-from pool3.sources import SelectionSource, Source, Unreadable, open_source
-from pool3.spec import DEFAULT_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
-from pool3.store import FeatureWriter, Provenance
+from pool3.precision import CHECKED, NONE, Choice, choose, smallest_cosine
+from pool3.runtime import STREAMS, Placement, Runner, choose_device, in_streams
+from pool3.sources import LimitSource, SelectionSource, Source, Unreadable, open_source
+from pool3.spec import CPU_BATCH_SIZE, GPU_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
+from pool3.store import Failure, FeatureWriter, Provenance, recorded
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock
 from pool3.weights import load_weights
 
@@ -53,6 +55,8 @@ class ExtractResult:
         weights: registry name, ``random:SEED`` or ``custom``.
         weights_sha256: SHA-256 of the weights file.
         precision: dtype of the convolutions.
+        precision_reason: why that one.
+        precision_cosine: smallest cosine of the first images with float32; 1 for float32, -1 where there is none.
         storage: dtype of the stored features.
         devices: what ran the network.
         batch_size: images a step.
@@ -75,6 +79,8 @@ class ExtractResult:
     weights: str
     weights_sha256: str
     precision: str
+    precision_reason: str
+    precision_cosine: float
     storage: str
     devices: list[str]
     batch_size: int
@@ -117,7 +123,7 @@ class Extractor:
     ) -> None:
         self.spec = spec or ExtractSpec()
         self._clock = clock or StageClock()
-        self._runner: tuple[tuple[int, tuple[int, int] | None], Runner] | None = None
+        self._runner: tuple[tuple[int, tuple[int, int] | None, str], Runner] | None = None
         with self._clock.stage("startup"):
             self.backbone = get_backbone(self.spec.backbone)
             self.placement: Placement = choose_device(self.spec.devices)
@@ -132,7 +138,7 @@ class Extractor:
             )
 
     def embed(self, images: Any) -> NDArray[np.float32]:
-        """Compute features in memory.
+        """Compute features in memory; the precision ``auto`` is float32 here.
 
         Args:
             images: anything that `open_source` takes: paths, or an array (N, H, W, 3) uint8.
@@ -144,14 +150,25 @@ class Extractor:
             SourceError: an image could not be read or decoded; the message names the first.
         """
         source = open_source(images)
-        runner, pipeline = self._prepare(source, self._batch_size(len(source)))
-        parts = []
-        for batch in pipeline.batches([(0, len(source))]):
-            if batch.failures:
-                first = batch.failures[0]
-                raise SourceError(f"{first.id}: {first.message}; use extract() to have failures recorded.")
-            parts.append(runner(batch.images)[batch.valid])
-        return np.concatenate(parts)
+        precision = "float32" if self.spec.precision == "auto" else self.spec.precision
+        features, failures = self._embed(source, precision, self._batch_size(len(source)))
+        if failures:
+            first = failures[0]
+            raise SourceError(f"{first.id}: {first.message}; use extract() to have failures recorded.")
+        return features
+
+    def _embed(
+        self, source: Source, precision: str, batch_size: int
+    ) -> tuple[NDArray[np.float32], list[Failure]]:
+        """Compute the features of all images that have one."""
+        runner, pipeline = self._prepare(source, batch_size, precision)
+        parts: list[NDArray[np.float32]] = []
+        failures: list[Failure] = []
+        with closing(in_streams(runner, pipeline.batches([(0, len(source))]), STREAMS)) as done:
+            for batch, features in done:
+                parts.append(features[batch.valid])
+                failures.extend(batch.failures)
+        return np.concatenate(parts), failures
 
     def extract(
         self,
@@ -192,9 +209,11 @@ class Extractor:
         most = None if max_failures is None else failure_limit(max_failures, len(images))
         batch_size = self._batch_size(len(images))
         width = int(np.prod(self.backbone.features[self.spec.feature]))
+        with clock.stage("precision"):
+            choice = self._choose_precision(images, batch_size, None if overwrite else recorded(output))
         with FeatureWriter.open(
             output,
-            self._provenance(images, batch_size),
+            self._provenance(images, batch_size, choice),
             inputs=len(images),
             width=width,
             label_names=images.label_names,
@@ -218,7 +237,7 @@ class Extractor:
                 self._compute(images, pending, writer, clock, tally)
             with clock.stage("seal"):
                 sealed = writer.seal()
-            rows_written, failures, recorded = writer.rows, writer.failures, writer.provenance
+            rows_written, failures, made_with = writer.rows, writer.failures, writer.provenance
             devices = writer.devices()
         seconds = before + time.perf_counter() - start
         computed += retried
@@ -236,14 +255,16 @@ class Extractor:
             images_per_second=overall,
             steady_images_per_second=steady,
             blog_ratio=steady / BLOG_IMAGES_PER_SECOND if steady else None,
-            backbone=recorded.backbone,
-            feature=recorded.feature,
-            weights=recorded.weights,
-            weights_sha256=recorded.weights_sha256,
-            precision=recorded.precision,
-            storage=recorded.storage,
+            backbone=made_with.backbone,
+            feature=made_with.feature,
+            weights=made_with.weights,
+            weights_sha256=made_with.weights_sha256,
+            precision=made_with.precision,
+            precision_reason=made_with.precision_reason,
+            precision_cosine=made_with.precision_cosine,
+            storage=made_with.storage,
             devices=devices,
-            batch_size=recorded.batch_size,
+            batch_size=made_with.batch_size,
             stages=clock.seconds,
         )
 
@@ -298,18 +319,18 @@ class Extractor:
                 commit(gathered)
 
         # A resumed run keeps the shape of the run that began the file: the same shape gives the same bits.
-        runner, pipeline = self._prepare(images, writer.provenance.batch_size)
+        settings = writer.provenance
+        runner, pipeline = self._prepare(images, settings.batch_size, settings.precision)
         with clock.stage("compile"):
             runner.compile()
         batches = _timed(pipeline.batches(ranges), clock, "wait")
         try:
-            with Committer(timed_commit) as committer:
+            with closing(in_streams(runner, batches, STREAMS)) as done, Committer(timed_commit) as committer:
                 for start, stop in ranges:
                     gathered = committer.begin(begin(start))
                     while gathered.stop < stop:
-                        batch = next(batches)
                         with clock.stage("forward"):
-                            features = runner(batch.images)
+                            batch, features = next(done)
                         gathered.add(batch, features)
                         step(batch)
                     committer.submit(gathered)
@@ -317,10 +338,29 @@ class Extractor:
             clock.seconds["read"] = clock.seconds.get("read", 0.0) + pipeline.read_seconds
 
     def _batch_size(self, images: int) -> int:
-        return self.spec.batch_size or max(1, min(DEFAULT_BATCH_SIZE, images))
+        usual = CPU_BATCH_SIZE if self.placement.device.startswith("/CPU") else GPU_BATCH_SIZE
+        return self.spec.batch_size or max(1, min(usual, images))
 
-    def _prepare(self, source: Source, batch_size: int) -> tuple[Runner, Pipeline]:
-        shape = (batch_size, source.image_shape)
+    def _choose_precision(self, images: Source, batch_size: int, begun: Provenance | None) -> Choice:
+        """Choose the precision of a run; one that goes on with another keeps what that one chose or was asked for."""
+        if begun is not None:
+            if self.spec.precision in ("auto", begun.precision):
+                return Choice(begun.precision, begun.precision_reason, begun.precision_cosine)
+            return Choice(self.spec.precision, "asked for", NONE)  # and will be refused
+        first = LimitSource(images, CHECKED)
+
+        def cosine(precision: str) -> float:
+            # Float32 first, since the last network that was compiled is kept.
+            full, _ = self._embed(first, "float32", batch_size)
+            return smallest_cosine(self._embed(first, precision, batch_size)[0], full)
+
+        choice = choose(self.spec.precision, self.backbone, self.placement, cosine)
+        if choice.warning:
+            warnings.warn(choice.warning, stacklevel=3)
+        return choice
+
+    def _prepare(self, source: Source, batch_size: int, precision: str) -> tuple[Runner, Pipeline]:
+        shape = (batch_size, source.image_shape, precision)
         if self._runner is not None and self._runner[0] == shape:
             runner = self._runner[1]
         else:
@@ -331,13 +371,14 @@ class Extractor:
                 self.placement,
                 batch_size=batch_size,
                 image_shape=source.image_shape,
+                precision=precision,
             )
             # The last shape alone: each compiled network holds the weights once more.
             self._runner = (shape, runner)
         workers = self.spec.decoders
         return runner, Pipeline(source, self.backbone.preprocessing, batch_size, runner.route, workers)
 
-    def _provenance(self, source: Source, batch_size: int) -> Provenance:
+    def _provenance(self, source: Source, batch_size: int, choice: Choice) -> Provenance:
         import tensorflow as tf
 
         return Provenance(
@@ -351,7 +392,9 @@ class Extractor:
             tensor_digest=self.weights.tensor_digest,
             preprocessing=str(self.backbone.preprocessing),
             decoder=DECODER if source.image_shape is None else DECODER_PIXELS,
-            precision=self.spec.dtype,
+            precision=choice.precision,
+            precision_reason=choice.reason,
+            precision_cosine=choice.cosine,
             storage=self.spec.storage,
             batch_size=batch_size,
             route="host" if source.image_shape is None else "device",
@@ -405,9 +448,9 @@ def _check_unchanged(source: Source, writer: FeatureWriter) -> None:
     Raises:
         OutputExistsError: an image of the sample is not the one that its row was computed from.
     """
-    for index, recorded in writer.recorded():
+    for index, digest in writer.recorded():
         content = next(source.read(index, index + 1))
-        if isinstance(content, Unreadable) or content_sha256(content) != recorded:
+        if isinstance(content, Unreadable) or content_sha256(content) != digest:
             raise OutputExistsError(
                 f"{writer.path} has a row of {source.ids[index]}, which has changed since or cannot be read any "
                 "more, so it was left alone; name another output, or --overwrite to discard it"

@@ -10,14 +10,17 @@ from fractions import Fraction
 from pool3.backbones import get_backbone
 from pool3.errors import SpecError
 
-PRECISIONS = ("auto", "float32")
-"""Precisions that a run may ask for; ``auto`` is float32 on every device so far."""
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+"""Precisions that a run may ask for; ``auto`` is the quickest one of the device that the network is known to bear."""
 
 STORAGES = ("float32", "float16")
 """Dtypes that features may be stored in."""
 
-DEFAULT_BATCH_SIZE = 32
-"""Images a step: past it a CPU gains nothing measurable (see ``make bench``, case ``forward``)."""
+CPU_BATCH_SIZE = 8
+"""Images a step on a CPU: with two steps at a time, more gain nothing and fill its caches."""
+
+GPU_BATCH_SIZE = 64
+"""Images a step on a GPU."""
 
 SHARD_ROWS = 1024
 """Most images committed at a time, before rounding to whole batches: a minute of work on two cores."""
@@ -78,11 +81,6 @@ class ExtractSpec:
             raise SpecError(f"The batch size must be at least 1, or 0 for auto; received {self.batch_size}.")
         if not _DEVICES.fullmatch(self.devices):
             raise SpecError(f"Unknown devices {self.devices!r}; choose auto, cpu, gpu or gpu:N.")
-
-    @property
-    def dtype(self) -> str:
-        """The precision that runs: ``auto`` resolved."""
-        return "float32"
 
     @property
     def decoders(self) -> int:

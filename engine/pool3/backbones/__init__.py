@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors
+from pool3.backbones.base import LEAST_COSINE, Backbone, Contract, ConvLayer, Network, Preprocessing, Tensors
 from pool3.backbones.efficientnet_lite0 import EFFICIENTNET_LITE0
 from pool3.backbones.inception_v3 import INCEPTION_V3, INCEPTION_V3_KERAS
 from pool3.errors import SpecError
@@ -30,7 +30,9 @@ __all__ = [
     "EFFICIENTNET_LITE0",
     "INCEPTION_V3",
     "INCEPTION_V3_KERAS",
+    "LEAST_COSINE",
     "Backbone",
+    "Contract",
     "ConvLayer",
     "Network",
     "Preprocessing",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -73,6 +74,37 @@ class Preprocessing:
         return f"resize={self.resize}:{self.size}x{self.size}; normalise=(x-{self.offset:g})*{self.scale!r}"
 
 
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """How far the features of a reduced precision were from those of float32; made by ``python -m bench precision``.
+
+    Attributes:
+        cosine: the smallest of all rows.
+        accuracy: change of an SVM's accuracy on the test images, in points.
+        images: to train on and to test on, together.
+        weights: what the network's weights were.
+        data: what the images were.
+    """
+
+    cosine: float
+    accuracy: float
+    images: int
+    weights: str
+    data: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the precision may be chosen unasked."""
+        return self.cosine >= LEAST_COSINE and abs(self.accuracy) <= MOST_POINTS
+
+
+LEAST_COSINE = 0.999
+"""Of any row with its float32 self, for a precision to be chosen unasked."""
+
+MOST_POINTS = 0.3
+"""Change of an SVM's accuracy, in points, for a precision to be chosen unasked."""
+
+
 class Backbone(ABC):
     """A family of networks with one set of tensors and named features.
 
@@ -84,6 +116,7 @@ class Backbone(ABC):
         batch_norm_epsilon: added to the variance.
         features: feature name → shape of one image's feature.
         main_feature: the feature taken by default.
+        contracts: reduced precision → how far it was measured to be from float32.
     """
 
     name: str
@@ -93,6 +126,7 @@ class Backbone(ABC):
     batch_norm_epsilon: float
     features: Mapping[str, tuple[int, ...]]
     main_feature: str
+    contracts: Mapping[str, Contract] = MappingProxyType({})
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Canonical name → shape of every tensor that a weights file must hold."""
@@ -125,8 +159,14 @@ class Backbone(ABC):
         return (tf.cast(pixels, tf.float32) - self.preprocessing.offset) * self.preprocessing.scale
 
     @abstractmethod
-    def build(self, tensors: Tensors, features: tuple[str, ...]) -> Network:
-        """Make the inference network (batch norm folded, float32) that returns the named features."""
+    def build(self, tensors: Tensors, features: tuple[str, ...], precision: str = "float32") -> Network:
+        """Make the inference network that returns the named features, batch norm folded.
+
+        Args:
+            tensors: the trained ones, by canonical name.
+            features: names of those wanted.
+            precision: dtype of the convolutions, see `pool3.backbones.ops`.
+        """
 
 
 def class_scores(pooled: Any, tensors: Tensors) -> dict[str, Any]:

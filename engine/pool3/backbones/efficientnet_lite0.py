@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors, class_scores
+from pool3.backbones.ops import Ops
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +83,19 @@ class EfficientNetLite0(Backbone):
             {"head": (7, 7, 1280), "pool": (1280,), "logits": (1000,), "softmax": (1000,)}
         )
 
-    def build(self, tensors: Tensors, features: tuple[str, ...]) -> Network:
+    def build(self, tensors: Tensors, features: tuple[str, ...], precision: str = "float32") -> Network:
         """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf
 
         folded = self.folded(tensors)
+        ops = Ops(precision)
 
         def conv(layer: ConvLayer, x: Any, *, activate: bool = True) -> Any:
-            weights, bias = folded[layer.scope]
-            if layer.depthwise:
-                strides = (1, layer.stride, layer.stride, 1)
-                x = tf.nn.depthwise_conv2d(x, tf.constant(weights), strides, layer.padding)
-            else:
-                x = tf.nn.conv2d(x, tf.constant(weights), layer.stride, layer.padding)
-            x = tf.nn.bias_add(x, tf.constant(bias))
+            x = ops.conv(x, folded[layer.scope], layer.stride, layer.padding, depthwise=layer.depthwise)
             return tf.nn.relu6(x) if activate else x
 
         def network(pixels: Any) -> dict[str, Any]:
-            x = conv(self.layers[0], self.normalised(pixels))
+            x = conv(self.layers[0], ops.enter(self.normalised(pixels)))
             for block in self.blocks:
                 start = x
                 *inner, project = block.layers()
@@ -108,8 +104,8 @@ class EfficientNetLite0(Backbone):
                 x = conv(project, x, activate=False)
                 if block.residual:
                     x = start + x
-            found = {"head": conv(self.layers[-1], x)}
-            found["pool"] = tf.reduce_mean(found["head"], axis=(1, 2))
+            head = conv(self.layers[-1], x)
+            found = {"head": ops.leave(head), "pool": ops.mean(head)}
             if {"logits", "softmax"} & set(features):
                 found |= class_scores(found["pool"], tensors)
             return {name: found[name] for name in features}

@@ -13,8 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors, class_scores
-
-Padding = Literal["SAME", "VALID"]
+from pool3.backbones.ops import Ops, Padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,33 +195,31 @@ class InceptionV3(Backbone):
         self.dense = MappingProxyType({"softmax/weights": (2048, classes), "softmax/biases": (classes,)})
         self.features = MappingProxyType({**_FEATURES, "logits": (classes,), "softmax": (classes,)})
 
-    def build(self, tensors: Tensors, features: tuple[str, ...]) -> Network:
-        """Fold batch norm, then return the forward function; see `Backbone.build`.
-
-        The weights become constants of the graph that calls it, so that TensorFlow can lay them out once.
-        """
+    def build(self, tensors: Tensors, features: tuple[str, ...], precision: str = "float32") -> Network:
+        """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf
 
         folded = self.folded(tensors)
+        ops = Ops(precision)
 
         def conv(scope: str, step: Conv, x: Any) -> Any:
-            weights, bias = folded[scope]
-            x = tf.nn.conv2d(x, tf.constant(weights), step.stride, step.padding)
-            return tf.nn.relu(tf.nn.bias_add(x, tf.constant(bias)))
+            return tf.nn.relu(ops.conv(x, folded[scope], step.stride, step.padding))
 
         def pool(step: Pool, x: Any) -> Any:
-            op = tf.nn.avg_pool2d if step.kind == "avg" else tf.nn.max_pool2d
+            op = ops.average_pool if step.kind == "avg" else ops.max_pool
             return op(x, 3, step.stride, step.padding)
 
         def network(pixels: Any) -> dict[str, Any]:
-            x = self.normalised(pixels)
+            x = ops.enter(self.normalised(pixels))
             found: dict[str, Any] = {}
             for module in self.modules:
                 x = _forward(module, x, conv, pool, found)
-            found["pool_3"] = tf.reduce_mean(x, axis=(1, 2))
+            pooled = ops.mean(x)
+            named = {name: ops.leave(value) for name, value in found.items() if name in features}
+            named["pool_3"] = pooled
             if {"logits", "softmax"} & set(features):
-                found |= class_scores(found["pool_3"], tensors)
-            return {name: found[name] for name in features}
+                named |= class_scores(pooled, tensors)
+            return {name: named[name] for name in features}
 
         return network
 

@@ -40,7 +40,7 @@ def extract(
     feature: Annotated[
         str, typer.Option(help="Named feature, such as mixed_10 or softmax. Default: the pooled one.")
     ] = "",
-    precision: Annotated[str, typer.Option(help="auto or float32.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     storage: Annotated[
         str, typer.Option(help="Dtype of the stored features: float32, or float16 for half the space.")
     ] = "float32",
@@ -142,6 +142,8 @@ def run(
             max_failures=max_failures,
             progress=step,
         )
+    if result.computed:
+        note(precision_line(result))
     if result.retried:
         note(f"tried {result.retried:,} failed images again: {result.recovered:,} became rows")
     elif retry_failed:
@@ -172,6 +174,14 @@ def _said_when_interrupted(output: Path) -> Iterator[None]:
                 f"{done:,} of {inputs:,} images are committed for {output}; the same command goes on from there"
             )
         raise
+
+
+def precision_line(result: ExtractResult) -> str:
+    """The precision, and why that one."""
+    checked = ""
+    if result.precision != "float32":
+        checked = f"; smallest cosine with float32 on the first images {result.precision_cosine:.6f}"
+    return f"{result.precision} ({result.precision_reason}{checked})"
 
 
 def summary(result: ExtractResult) -> str:

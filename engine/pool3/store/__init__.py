@@ -5,7 +5,7 @@ Nothing here knows a network.
 """
 
 from pool3.store.export import ExportResult, export_features
-from pool3.store.info import existing, info, progress
+from pool3.store.info import existing, info, progress, recorded
 from pool3.store.merge import MergeResult, merge_features
 from pool3.store.reader import FeatureFile, Features, open_features
 from pool3.store.rows import Failure, Rows, as_stored
@@ -33,4 +33,5 @@ __all__ = [
     "merge_features",
     "open_features",
     "progress",
+    "recorded",
 ]

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pool3.errors import StoreNotFoundError
+from pool3.errors import StoreError, StoreNotFoundError
 from pool3.store.environments import joined
 from pool3.store.folder import ShardFolder
 from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Failure
-from pool3.store.schema import SCHEMA
+from pool3.store.schema import SCHEMA, Provenance
 from pool3.store.shard import ShardReader, total
 
 MAX_FAILURES = 20
@@ -35,6 +35,18 @@ def existing(path: str | os.PathLike[str]) -> Literal["sealed", "unfinished"] | 
         open_features(path).close()
         return "sealed"
     return "unfinished" if ShardFolder(path).manifest() else None
+
+
+def recorded(path: str | os.PathLike[str]) -> Provenance | None:
+    """The settings of the run that began what is at `path`, finished or not; None where none has or nobody can tell."""
+    try:
+        manifest = ShardFolder(Path(path)).manifest()
+        if manifest is not None:
+            return manifest.provenance
+        with open_features(path) as file:
+            return file.provenance
+    except StoreError:
+        return None
 
 
 def progress(path: str | os.PathLike[str]) -> tuple[int, int]:

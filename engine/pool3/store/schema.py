@@ -60,6 +60,9 @@ class Provenance:
         preprocessing: resize and normalisation, in words.
         decoder: what turned files into pixels, with the options that change them.
         precision: dtype of the convolutions.
+        precision_reason: why that one.
+        precision_cosine: smallest cosine of the first images' features with those in float32; 1 for float32 itself,
+            -1 where there is none.
         storage: dtype of ``/features``.
         batch_size: the compute shape's first dimension.
         route: where images were resized (see docs/architecture.md).
@@ -83,6 +86,8 @@ class Provenance:
     preprocessing: str
     decoder: str
     precision: str
+    precision_reason: str
+    precision_cosine: float
     storage: str
     batch_size: int
     route: str
@@ -139,6 +144,7 @@ def _libraries(value: Any) -> dict[str, str]:
 _READERS: dict[Any, Any] = {
     "str": str,
     "int": int,
+    "float": float,
     "bool": bool,
     "tuple[int, ...]": lambda value: tuple(int(item) for item in value),
     "dict[str, str]": _libraries,

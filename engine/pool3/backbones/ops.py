@@ -1,0 +1,79 @@
+"""The operations that networks are made of, at one precision.
+
+Weights, biases and activations have the precision's dtype; sums over many values (average pools, the mean at the end)
+are taken in float32, and so is the classifier. On the CPU oneDNN sums the products of a convolution in float32 as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Padding = Literal["SAME", "VALID"]
+
+
+class Ops:
+    """Convolutions and pools whose inputs and outputs have the dtype `precision`.
+
+    Args:
+        precision: ``float32``, ``bfloat16`` or ``float16``.
+    """
+
+    def __init__(self, precision: str) -> None:
+        import tensorflow as tf
+
+        self._dtype = tf.dtypes.as_dtype(precision)
+
+    def enter(self, x: Any) -> Any:
+        """(…) of any numeric dtype → the precision's."""
+        import tensorflow as tf
+
+        return tf.cast(x, self._dtype)
+
+    def leave(self, x: Any) -> Any:
+        """The precision's dtype → float32, exactly."""
+        import tensorflow as tf
+
+        return tf.cast(x, tf.float32)
+
+    def conv(
+        self,
+        x: Any,
+        folded: tuple[NDArray[np.float32], NDArray[np.float32]],
+        stride: int,
+        padding: Padding,
+        *,
+        depthwise: bool = False,
+    ) -> Any:
+        """Convolve (B, H, W, in) with weights (kh, kw, in, out), or (kh, kw, in, 1) depthwise, and add the bias (out,).
+
+        The weights become constants of the graph that calls it, so that TensorFlow can lay them out once.
+        """
+        import tensorflow as tf
+
+        weights, bias = (tf.constant(array.astype(self._dtype.as_numpy_dtype)) for array in folded)
+        if depthwise:
+            x = tf.nn.depthwise_conv2d(x, weights, (1, stride, stride, 1), padding)
+        else:
+            x = tf.nn.conv2d(x, weights, stride, padding)
+        return tf.nn.bias_add(x, bias)
+
+    def max_pool(self, x: Any, size: int, stride: int, padding: Padding) -> Any:
+        """Largest value of each window."""
+        import tensorflow as tf
+
+        return tf.nn.max_pool2d(x, size, stride, padding)
+
+    def average_pool(self, x: Any, size: int, stride: int, padding: Padding) -> Any:
+        """Mean of each window without the padding, summed in float32."""
+        import tensorflow as tf
+
+        return self.enter(tf.nn.avg_pool2d(self.leave(x), size, stride, padding))
+
+    def mean(self, x: Any) -> Any:
+        """(B, H, W, C) → (B, C) float32, the mean over height and width."""
+        import tensorflow as tf
+
+        return tf.reduce_mean(self.leave(x), axis=(1, 2))
