@@ -35,11 +35,17 @@ def verify(
     Exits with 1 where a check fails.
     """
     from pool3.commands.output import note, print_json, progress, warnings_as_notes
+    from pool3.runtime import start_tensorflow
+    from pool3.sources import open_source
     from pool3.verification import verify as run
 
+    # First, since a mistyped path should not have to wait for TensorFlow.
+    images = open_source(list(source)) if source else None
+    if images is not None and sample:
+        start_tensorflow()
     with warnings_as_notes():
         result = run(
-            output, source or None, sample=sample, seed=seed, weights=weights, devices=devices, watch=progress
+            output, images, sample=sample, seed=seed, weights=weights, devices=devices, watch=progress
         )
     if json:
         print_json(result.to_dict())

@@ -19,8 +19,17 @@ from pool3.store.checks import Check
 from pool3.store.digests import DATASETS, FINGERPRINT, fingerprint
 from pool3.store.schema import FAILURE_FIELDS, Provenance
 
-UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError)
-"""What h5py raises on damage, and what comes of damaged text."""
+UNREADABLE = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+)
+"""What h5py raises on damage, and what comes of damaged text: of one byte, or of a file made to do harm."""
 
 COLUMNS = {"labels": np.int32, "source_index": np.int64, "content_sha256": np.uint8}
 """Narrow datasets of numbers → their dtype."""
@@ -79,6 +88,8 @@ def _is_a(kind: str, value: Any) -> bool:
     match kind:
         case "int":
             return isinstance(value, np.integer) and int(value) >= 0
+        case "float":
+            return isinstance(value, np.floating)
         case "bool":
             return isinstance(value, np.bool_)
         case "tuple[int, ...]":
@@ -86,7 +97,7 @@ def _is_a(kind: str, value: Any) -> bool:
         case "dict[str, str]":
             try:
                 content = json.loads(value)
-            except (ValueError, TypeError, RecursionError):
+            except UNREADABLE:
                 return False
             return isinstance(content, dict) and all(isinstance(item, str) for item in content.values())
         case _:
@@ -154,6 +165,9 @@ def _misfit(name: str, dataset: Any, size: int) -> str:
     # Nothing is compressed, so what claims to be more than the file cannot be in it.
     if not dataset.is_virtual and prod(shape) * dtype.itemsize > size:
         return f"claims {shape} values, more than the file has room for"
+    # HDF5 makes no others for a dataset that cannot grow; it may never come back from damaged ones.
+    if dataset.chunks and (dataset.chunks[0] > shape[0] or dataset.chunks[1:] != shape[1:]):
+        return f"has chunks of {dataset.chunks}"
     return ""
 
 

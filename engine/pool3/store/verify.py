@@ -254,7 +254,7 @@ def _environments(reading: _Reading, inputs: Any) -> Check:
             problems.append(f"they do not cover the {inputs} inputs")
         if any(entry["start"] >= entry["stop"] or set(ENVIRONMENT) - set(entry) for entry in entries):
             problems.append("an entry is empty, or lacks a field")
-    except (*UNREADABLE, RecursionError) as error:
+    except UNREADABLE as error:
         problems.append(f"they cannot be understood ({first_line(error)})")
     if not reading.intact("environments"):
         problems = ["/environments cannot be read in full"]
