@@ -142,7 +142,7 @@ def test_no_memory_is_an_error_of_its_own(extractor, images, tmp_path, monkeypat
     def exhausted(_: object) -> None:
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
-    runner, _ = extractor._prepare(open_source(images), 8)
+    runner, _ = extractor._prepare(open_source(images), 8, "float32")
     monkeypatch.setattr(runner, "_forward", exhausted)
     with pytest.raises(ExtractionError, match="batch of 8 does not fit"):
         extractor.extract(images, tmp_path / "out.h5")

@@ -157,7 +157,8 @@ def test_a_selection_reads_what_was_chosen(folder) -> None:
 @pytest.mark.slow
 def test_on_the_command_line(folder, tmp_path) -> None:
     output = tmp_path / "out.h5"
-    done = command("extract", folder, "-o", output, *NETWORK, "--max-failures", "5%")
+    network = (*NETWORK, "--batch-size", 32)
+    done = command("extract", folder, "-o", output, *network, "--max-failures", "5%")
     assert done.returncode == 3
     assert "4 of 32 images failed so far, more than the 2 that --max-failures allows" in done.stderr
     assert "--retry-failed" in done.stderr
@@ -165,11 +166,11 @@ def test_on_the_command_line(folder, tmp_path) -> None:
     info = command("info", output)
     assert "80.0% committed" in info.stdout
     mend(folder, 4)
-    done = command("extract", folder, "-o", output, *NETWORK, "--max-failures", "10%", "--retry-failed")
+    done = command("extract", folder, "-o", output, *network, "--max-failures", "10%", "--retry-failed")
     assert done.returncode == 0, done.stderr
     assert "tried 4 failed images again: 1 became rows" in done.stderr
     assert "4 of 40 images failed; their reasons: pool3 info" in done.stderr
     assert "36 rows, 4 failures" in done.stdout
-    wrong = command("extract", folder, "-o", output, *NETWORK, "--max-failures", "many")
+    wrong = command("extract", folder, "-o", output, *network, "--max-failures", "many")
     assert wrong.returncode == 1
     assert "--max-failures takes a number" in wrong.stderr

@@ -323,19 +323,23 @@ class Extractor:
         runner, pipeline = self._prepare(images, settings.batch_size, settings.precision)
         with clock.stage("compile"):
             runner.compile()
-        batches = _timed(pipeline.batches(ranges), clock, "wait")
+        steps = StageClock()
+        batches = _timed(pipeline.batches(ranges), steps, "wait")
         try:
             with closing(in_streams(runner, batches, STREAMS)) as done, Committer(timed_commit) as committer:
                 for start, stop in ranges:
                     gathered = committer.begin(begin(start))
                     while gathered.stop < stop:
-                        with clock.stage("forward"):
+                        with steps.stage("forward"):
                             batch, features = next(done)
                         gathered.add(batch, features)
                         step(batch)
                     committer.submit(gathered)
         finally:
-            clock.seconds["read"] = clock.seconds.get("read", 0.0) + pipeline.read_seconds
+            waited = steps.seconds.get("wait", 0.0)  # for input, on the way to the next result
+            clock.add("wait", waited)
+            clock.add("forward", steps.seconds.get("forward", 0.0) - waited)
+            clock.add("read", pipeline.read_seconds)
 
     def _batch_size(self, images: int) -> int:
         usual = CPU_BATCH_SIZE if self.placement.device.startswith("/CPU") else GPU_BATCH_SIZE

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from pool3.backbones.base import Backbone, ConvLayer, Network, Preprocessing, Tensors, class_scores
+from pool3.backbones.base import Backbone, Contract, ConvLayer, Network, Preprocessing, Tensors, class_scores
 from pool3.backbones.ops import Ops
 
 
@@ -70,6 +70,13 @@ class EfficientNetLite0(Backbone):
     preprocessing = Preprocessing("bilinear", 224, 127.0, 0.0078125)
     batch_norm_epsilon = 0.001
     main_feature = "pool"
+    contracts = MappingProxyType(
+        {
+            "bfloat16": Contract(
+                0.965084, -0.1, 2000, "efficientnet_lite0", "CIFAR-10 as JPEG, 1,000 and 1,000"
+            )
+        }
+    )
 
     def __init__(self) -> None:
         self.blocks = _blocks()
