@@ -9,12 +9,10 @@ from fractions import Fraction
 
 from pool3.backbones import get_backbone
 from pool3.errors import SpecError
+from pool3.store.schema import STORAGES
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 """Precisions that a run may ask for; ``auto`` is the quickest one of the device that the network is known to bear."""
-
-STORAGES = ("float32", "float16")
-"""Dtypes that features may be stored in."""
 
 CPU_BATCH_SIZE = 8
 """Images a step on a CPU: with two steps at a time, more gain nothing and fill its caches."""

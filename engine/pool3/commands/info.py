@@ -41,6 +41,7 @@ def _show(facts: dict[str, Any]) -> None:
         rows["unlabelled"] = f"{facts['unlabelled']:,} rows"
     for reason in facts["failure_reasons"]:
         rows[f"failed: {reason['stage']}, {reason['error']}"] = f"{reason['count']:,}"
+    rows["fingerprint"] = facts["fingerprint"] or ""
     rows |= {name.replace("_", " "): _plain(value) for name, value in facts["provenance"].items()}
     if len(facts["environments"]) > 1:
         for part in facts["environments"]:

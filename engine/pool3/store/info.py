@@ -74,7 +74,8 @@ def info(path: str | os.PathLike[str], *, max_failures: int = MAX_FAILURES) -> d
     Keys: ``path``, ``state`` (``sealed`` or ``unfinished``), ``schema``, ``inputs``, ``rows``, ``failures``, ``width``,
     ``committed`` (merged index ranges), ``progress`` (0 to 1), ``labels`` (name → rows), ``unlabelled`` (rows),
     ``failure_reasons`` (the commonest first), ``failed`` (the first `max_failures`), ``provenance``,
-    ``environments`` (what computed which indices), ``finished`` (None while unfinished), ``bytes`` (on disk).
+    ``environments`` (what computed which indices), ``finished`` and ``fingerprint`` (None while unfinished),
+    ``bytes`` (on disk).
 
     Raises:
         StoreNotFoundError: there is no output.
@@ -103,6 +104,7 @@ def _sealed(file: FeatureFile, max_failures: int) -> dict[str, Any]:
         "provenance": file.provenance.to_mapping(),
         "environments": file.environments,
         "finished": file.finished,
+        "fingerprint": file.fingerprint,
         "bytes": file.path.stat().st_size,
     }
 
@@ -134,6 +136,7 @@ def _unfinished(path: Path, max_failures: int) -> dict[str, Any]:
         "provenance": manifest.provenance.to_mapping(),
         "environments": joined(footer.environments for footer in committed.values()),
         "finished": None,
+        "fingerprint": None,
         "bytes": folder.size(),
     }
 

@@ -40,6 +40,9 @@ SCHEMA = 1
 CHUNK_BYTES = 1 << 20
 """About the size of a chunk of ``/features``: it fits in HDF5's default chunk cache of 1 MiB."""
 
+STORAGES = ("float32", "float16")
+"""Dtypes that ``/features`` may have."""
+
 FAILURE_FIELDS = ("index", "id", "stage", "error", "message")
 """Fields of the compound ``/failures``: int64, then four UTF-8 strings."""
 

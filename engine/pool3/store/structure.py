@@ -17,7 +17,7 @@ import numpy as np
 
 from pool3.store.checks import Check
 from pool3.store.digests import DATASETS, FINGERPRINT, fingerprint
-from pool3.store.schema import FAILURE_FIELDS, Provenance
+from pool3.store.schema import FAILURE_FIELDS, STORAGES, Provenance
 
 UNREADABLE = (
     OSError,
@@ -33,8 +33,6 @@ UNREADABLE = (
 
 COLUMNS = {"labels": np.int32, "source_index": np.int64, "content_sha256": np.uint8}
 """Narrow datasets of numbers → their dtype."""
-
-_STORAGES = ("float32", "float16")
 
 # Text whose type is damaged turns into sequences of any length, of which h5py takes the place for granted.
 _SAFE = (h5py.h5t.TypeStringID, h5py.h5t.TypeIntegerID, h5py.h5t.TypeFloatID, h5py.h5t.TypeEnumID)
@@ -150,7 +148,7 @@ def _misfit(name: str, dataset: Any, size: int) -> str:
         return "is no dataset"
     shape, dtype = dataset.shape, dataset.dtype
     if name == "features":
-        right = shape is not None and len(shape) == 2 and dtype.newbyteorder("=") in _STORAGES
+        right = shape is not None and len(shape) == 2 and dtype.newbyteorder("=") in STORAGES
     elif name in COLUMNS:
         tail = (32,) if name == "content_sha256" else ()
         right = bool(shape) and shape[1:] == tail and dtype.newbyteorder("=") == COLUMNS[name]
