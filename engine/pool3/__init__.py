@@ -11,13 +11,14 @@ from pool3._version import __version__
 
 if TYPE_CHECKING:
     from pool3.errors import Pool3Error
-    from pool3.extractor import Extractor, ExtractResult, extract
+    from pool3.extractor import Extractor, extract
+    from pool3.result import ExtractResult
     from pool3.spec import ExtractSpec
     from pool3.store import export_features, merge_features, open_features
     from pool3.verification import Verification, verify
 
 _HOMES = {
-    "ExtractResult": "pool3.extractor",
+    "ExtractResult": "pool3.result",
     "ExtractSpec": "pool3.spec",
     "Extractor": "pool3.extractor",
     "Pool3Error": "pool3.errors",

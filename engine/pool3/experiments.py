@@ -9,7 +9,7 @@ from typing import Any
 
 from pool3.classify import ClassifyResult, classify
 from pool3.errors import Pool3Error, WeightsNotFoundError
-from pool3.extractor import ExtractResult
+from pool3.result import ExtractResult
 from pool3.spec import ExtractSpec
 
 BLOG_ACCURACY = 0.8741

@@ -7,10 +7,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from pool3.errors import OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
 from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
 from pool3.precision import CHECKED, NONE, Choice, choose, smallest_cosine
+from pool3.result import ExtractResult
 from pool3.runtime import STREAMS, Placement, Runner, choose_device, in_streams
 from pool3.sources import LimitSource, SelectionSource, Source, Unreadable, open_source
 from pool3.spec import CPU_BATCH_SIZE, GPU_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
@@ -32,66 +31,6 @@ from pool3.weights import load_weights
 
 Ranges = list[tuple[int, int]]
 """Index ranges [start, stop) of a source."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExtractResult:
-    """What a run did.
-
-    Attributes:
-        output: the sealed feature file.
-        inputs: images in the source.
-        rows: images that became a row.
-        failures: images that became a recorded failure.
-        computed: images that this run worked on; the rest were committed before.
-        retried: those among them that had failed before.
-        recovered: those of `retried` that became a row.
-        seconds: wall time of this run, compilation included; the first run of an `Extractor` bears its start-up.
-        images_per_second: `computed` by `seconds`; None where nothing was computed.
-        steady_images_per_second: from the first step's end to the last's; `images_per_second` where one step was all.
-        blog_ratio: `steady_images_per_second` by the 33.3 of the blog post.
-        backbone: name of the network.
-        feature: name of the feature.
-        weights: registry name, ``random:SEED`` or ``custom``.
-        weights_sha256: SHA-256 of the weights file.
-        precision: dtype of the convolutions.
-        precision_reason: why that one.
-        precision_cosine: smallest cosine of the first images with float32; 1 for float32, -1 where there is none.
-        storage: dtype of the stored features.
-        devices: what ran the network.
-        batch_size: images a step.
-        stages: stage → seconds; ``read`` and ``write`` run beside the others.
-    """
-
-    output: Path
-    inputs: int
-    rows: int
-    failures: int
-    computed: int
-    retried: int
-    recovered: int
-    seconds: float
-    images_per_second: float | None
-    steady_images_per_second: float | None
-    blog_ratio: float | None
-    backbone: str
-    feature: str
-    weights: str
-    weights_sha256: str
-    precision: str
-    precision_reason: str
-    precision_cosine: float
-    storage: str
-    devices: list[str]
-    batch_size: int
-    stages: dict[str, float] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as a JSON-able dictionary, times rounded to the millisecond."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items()}
-        stages = {k: round(v, 3) for k, v in self.stages.items()}
-        return rounded | {"output": str(self.output), "stages": stages}
 
 
 class Extractor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pool3.extractor import ExtractResult
+    from pool3.result import ExtractResult
     from pool3.spec import ExtractSpec
 
 
