@@ -168,7 +168,7 @@ def test_on_the_command_line(folder, tmp_path) -> None:
     mend(folder, 4)
     done = command("extract", folder, "-o", output, *network, "--max-failures", "10%", "--retry-failed")
     assert done.returncode == 0, done.stderr
-    assert "tried 4 failed images again: 1 became rows" in done.stderr
+    assert "tried 4 failed images again; rows now: 1" in done.stderr
     assert "4 of 40 images failed; their reasons: pool3 info" in done.stderr
     assert "36 rows, 4 failures" in done.stdout
     wrong = command("extract", folder, "-o", output, *network, "--max-failures", "many")

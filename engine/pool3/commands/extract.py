@@ -110,7 +110,7 @@ def run(
     max_failures: str | None = None,
 ) -> ExtractResult:
     """Extract with progress and remarks on stderr."""
-    from pool3.commands.output import note, progress, warnings_as_notes
+    from pool3.commands.output import counted, note, progress, warnings_as_notes
     from pool3.runtime import start_tensorflow
     from pool3.sources import open_source
     from pool3.spec import failure_limit
@@ -145,7 +145,7 @@ def run(
     if result.computed:
         note(precision_line(result))
     if result.retried:
-        note(f"tried {result.retried:,} failed images again: {result.recovered:,} became rows")
+        note(f"tried {counted(result.retried, 'failed image')} again; rows now: {result.recovered:,}")
     elif retry_failed:
         note("no image had failed: nothing to try again")
     before = result.inputs - (result.computed - result.retried)
@@ -186,12 +186,14 @@ def precision_line(result: ExtractResult) -> str:
 
 def summary(result: ExtractResult) -> str:
     """The result in a few lines for people."""
+    from pool3.commands.output import counted
+
     lines = [
-        f"{result.output}: {result.rows:,} rows, {result.failures:,} failures "
+        f"{result.output}: {counted(result.rows, 'row')}, {counted(result.failures, 'failure')} "
         f"({result.backbone} {result.feature}, {result.precision}, {', '.join(result.devices)})"
     ]
     if result.computed:
-        lines.append(f"{result.computed:,} images in {result.seconds:.1f} s; {speed(result)}")
+        lines.append(f"{counted(result.computed, 'image')} in {result.seconds:.1f} s; {speed(result)}")
     return "\n".join(lines)
 
 

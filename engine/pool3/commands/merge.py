@@ -26,7 +26,7 @@ def merge(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Join feature files of the same provenance, one after the other."""
-    from pool3.commands.output import print_json, progress
+    from pool3.commands.output import counted, print_json, progress
     from pool3.store import merge_features
 
     with progress("merging") as report:

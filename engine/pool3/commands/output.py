@@ -26,6 +26,11 @@ def note(message: str) -> None:
     print(f"pool3: {message}", file=sys.stderr, flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """A count and its noun: ``1 row``, ``2,000 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def print_json(result: dict[str, Any]) -> None:
     """Print one JSON object to stdout."""
     print(json.dumps(result, ensure_ascii=False))

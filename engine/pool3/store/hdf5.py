@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-
-_MIB = 1 << 20
 
 
 @contextmanager
@@ -32,25 +29,11 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
         file = h5py.File(path, "w", rdcc_w0=1)
         try:
             yield file
-            _check_room(file, path)
             file.flush()
         except BaseException:
             _abandon(file)
             raise
         file.close()
-
-
-def _check_room(file: h5py.File, path: Path) -> None:
-    """Raise OSError unless the disk takes what HDF5 may hold: of its structure up to 32 MiB, and a MiB a dataset."""
-    written, datasets = file.id.get_filesize(), list(file.values())
-    structure = written - sum(dataset.id.get_storage_size() for dataset in datasets)
-    held = min(32 * _MIB, structure) + sum(min(_MIB, dataset.nbytes) for dataset in datasets)
-    with tempfile.TemporaryFile(dir=path.parent) as room:
-        for start in range(0, held, _MIB):
-            room.write(bytes(min(_MIB, held - start)))
-        room.flush()
-        # Files may be limited in size too (``ulimit -f``).
-        room.truncate(written + held)
 
 
 def _abandon(file: h5py.File) -> None:
