@@ -37,6 +37,5 @@ def merge(
         print_json(result.to_dict())
         return
     where = ", features left in them" if result.virtual else ""
-    print(
-        f"{result.output}: {result.rows:,} rows, {result.failures:,} failures of {result.files} files{where}"
-    )
+    rows, failures = counted(result.rows, "row"), counted(result.failures, "failure")
+    print(f"{result.output}: {rows}, {failures} of {counted(result.files, 'file')}{where}")
