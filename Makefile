@@ -7,10 +7,10 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run cifar10 test lint types format bench wheel clean
+.PHONY: help setup setup-dev run cifar10 test lint types format bench bench-peers wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "pool3 needs Python 3.11, 3.12 or 3.13 on the PATH; or name one: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -50,6 +50,9 @@ format: setup-dev ## rewrite the code in the project's style
 
 bench: setup ## images a second, beside the blog's 33.3 and the blog's own loop
 	$(BIN)/python -m bench --output-dir $(OUT)/bench
+
+bench-peers: setup ## the same beside OpenVINO, ONNX Runtime and torch-fidelity; a short look: QUICK=1
+	$(BIN)/python -m bench.peers --output-dir $(OUT)/bench --environment $(OUT)/peers-venv $(if $(QUICK),--quick --rounds 3)
 
 wheel: setup-dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel
