@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
+from itertools import repeat
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,15 +21,16 @@ from bench.measure import Case
 from pool3.backbones import INCEPTION_V3, Tensors
 from pool3.extractor import Extractor
 from pool3.pipeline import Pipeline, content_sha256
-from pool3.runtime import Runner, choose_device
+from pool3.runtime import STREAMS, Runner, choose_device, in_streams
 from pool3.sources import open_source
-from pool3.spec import SHARD_ROWS, ExtractSpec
+from pool3.spec import CPU_BATCH_SIZE, SHARD_ROWS, ExtractSpec
 from pool3.store import FeatureWriter, Provenance, Rows
 from pool3.weights import random_tensors
 
 BLOG_LOOP = "blog_loop"
 PLAIN_WRITE = "sink/plain_write"
-FORWARD_BATCHES = (1, 8, 32, 64)
+FORWARD_BATCHES = (1, 8, 32)
+FORWARD_IMAGES = 64
 END_TO_END_IMAGES = 128
 
 _Call = Callable[[], float | None]
@@ -38,7 +41,8 @@ def cases(scratch: Path, prefixes: Sequence[str]) -> list[Case]:
     rows = 8 * SHARD_ROWS
     every = [
         Case(BLOG_LOOP, "images", 16, lambda: _blog_loop(16)),
-        *(Case(f"forward/{b}", "images", max(32, b), _forward(b)) for b in FORWARD_BATCHES),
+        *(Case(f"forward/{b}", "images", FORWARD_IMAGES, _forward(b, "float32")) for b in FORWARD_BATCHES),
+        Case("forward/bfloat16", "images", FORWARD_IMAGES, _forward(CPU_BATCH_SIZE, "bfloat16")),
         Case("decode/32x32", "images", 512, lambda: _decode(scratch / "small", 512, 32, 32)),
         Case("decode/500x375", "images", 64, lambda: _decode(scratch / "photos", 64, 375, 500)),
         Case("hash/32x32", "images", 512, lambda: _hash(scratch / "small", 512, 32, 32)),
@@ -72,18 +76,30 @@ def _blog_loop(images: int) -> _Call:
     return call
 
 
-def _forward(batch_size: int) -> Callable[[], _Call]:
-    """The network alone, from float32 pixels that are resized already, in batches."""
+class _Images(NamedTuple):
+    """A batch for `in_streams`."""
+
+    images: Any
+
+
+def _forward(batch_size: int, precision: str) -> Callable[[], _Call]:
+    """The network alone, from float32 pixels that are resized already, in batches and streams as a run has them."""
 
     def setup() -> _Call:
         runner = Runner(
-            INCEPTION_V3, _tensors(), "pool_3", choose_device("auto"), batch_size=batch_size, image_shape=None
+            INCEPTION_V3,
+            _tensors(),
+            "pool_3",
+            choose_device("auto"),
+            batch_size=batch_size,
+            image_shape=None,
+            precision=precision,
         )
-        batch = tf.random.stateless_uniform((batch_size, 299, 299, 3), (0, 0), 0, 255)
+        batch = _Images(tf.random.stateless_uniform((batch_size, 299, 299, 3), (0, 0), 0, 255))
 
         def call() -> None:
-            for _ in range(max(32, batch_size) // batch_size):
-                runner(batch)
+            for _ in in_streams(runner, repeat(batch, FORWARD_IMAGES // batch_size), STREAMS):
+                pass
 
         return call
 
