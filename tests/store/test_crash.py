@@ -119,9 +119,11 @@ def nothing(path: Path) -> None:
 
 def an_old_file_and_stale_shards(path: Path) -> None:
     """A sealed file, and the beginning of another that was to replace it."""
-    _write(path, make_rows, seal=True)
-    with opened(path, precision="float64", overwrite=True) as writer:
+    with opened(path, precision="float64") as writer:
         writer.commit(rows(*writer.pending()[0]))
+    old = path.with_name("old.h5")
+    _write(old, make_rows, seal=True)
+    old.rename(path)
 
 
 def a_file_with_failures(path: Path) -> None:

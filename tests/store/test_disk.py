@@ -60,7 +60,7 @@ write(Path(sys.argv[1]))
 
 @pytest.mark.parametrize(
     ("limit", "committed"),
-    # A shard; features of the sealed file, its structure, and the very last of it.
+    # In a shard; in what HDF5 writes only at the end, to the very last of it.
     [(20_000, 7), (40_000, INPUTS), (80_000, INPUTS), (90_000, INPUTS)],
 )
 def test_a_file_may_not_grow(tmp_path, straight, limit, committed) -> None:
