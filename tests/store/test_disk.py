@@ -78,6 +78,35 @@ def test_a_file_may_not_grow(tmp_path, straight, limit, committed) -> None:
     assert stored(write(folder / "out.h5")) == straight
 
 
+RAISED = """
+import resource, sys
+from pathlib import Path
+from pool3.errors import StoreError
+from tests.store.examples import begin, make_rows
+from tests.store.test_disk import FAILED, WIDTH
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+with begin(Path(sys.argv[1]), width=WIDTH) as writer:
+    for limits in writer.pending():
+        writer.commit(make_rows(*limits, width=WIDTH, failed=FAILED))
+    for limit in (20_000, 40_000, 80_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            writer.seal()
+        except StoreError as error:
+            print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    writer.seal()
+"""
+
+
+def test_a_process_that_could_not_seal_can_later(tmp_path, straight) -> None:
+    """On a disk that gives the place of the file before to the next one."""
+    done = program(RAISED, tmp_path / "out.h5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("cannot be written (File too large)") == 3
+    assert stored(tmp_path / "out.h5") == straight
+
+
 FULL = """
 import json, shutil, sys
 from pathlib import Path
