@@ -30,11 +30,6 @@ def pool3(
     )
 
 
-def datasets(path: Path) -> dict[str, list]:
-    with h5py.File(path) as file:
-        return {name: file[name][()].tolist() for name in file}
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("images")
@@ -79,7 +74,16 @@ def test_extract_json_is_one_object_with_the_promised_keys(extracted) -> None:
     assert result["devices"][0].startswith("CPU")
     assert result["steady_images_per_second"] > result["images_per_second"] > 0
     assert result["blog_ratio"] == pytest.approx(result["steady_images_per_second"] * 0.03, abs=0.002)
-    assert set(result["stages"]) >= {"startup", "precision", "compile", "read", "wait", "forward", "write", "seal"}
+    assert set(result["stages"]) >= {
+        "startup",
+        "precision",
+        "compile",
+        "read",
+        "wait",
+        "forward",
+        "write",
+        "seal",
+    }
     alone = {name: s for name, s in result["stages"].items() if name not in ("read", "write")}
     assert sum(alone.values()) <= result["seconds"] + 0.1
 

@@ -30,6 +30,9 @@ SETTINGS = ("--backbone", "efficientnet_lite0", "--devices", "cpu", "--batch-siz
 FORWARD = "pool3.runtime:Runner.__call__"
 """The first call is the one that compiles."""
 
+ADD = "pool3.gathering:Gathered.add"
+"""A batch was computed, and is about to be added to those of its range."""
+
 COPY, FLUSH = "pool3.store.seal:_Sealer._copy_features", "pool3.store.seal:sync_file"
 REMOVE = "pool3.store.folder:ShardFolder.remove"
 WRITE = "pool3.store.folder:write_shard"
@@ -110,9 +113,9 @@ def test_killed_again_and_again(command_line, straight, tmp_path) -> None:
     rng = random.Random(0)
     kills = [
         (FORWARD, 1, signal.SIGKILL, 0.3),
-        *((FORWARD, rng.randint(3, 5), signal.SIGKILL, rng.uniform(0, 0.1), 1) for _ in range(2)),
+        *((ADD, rng.randint(1, 4), signal.SIGKILL, rng.uniform(0, 0.1), 1) for _ in range(2)),
         # A range was just handed to the thread that commits.
-        *((FORWARD, 6, signal.SIGKILL, rng.uniform(0, 0.02), 1) for _ in range(2)),
+        *((ADD, 5, signal.SIGKILL, rng.uniform(0, 0.02), 1) for _ in range(2)),
         (WRITE, 2, signal.SIGKILL),
         (COPY, 2, signal.SIGKILL),
         (FLUSH, 1, signal.SIGKILL),
@@ -140,7 +143,7 @@ def test_interrupted_in_the_middle_of_a_range(command_line, straight, tmp_path, 
     done = 0
     for batches in (2, 1):
         impatient = (WRITE, 1, signal.SIGINT)
-        status, said = command_line.run(output, (FORWARD, batches + 2, number), impatient)
+        status, said = command_line.run(output, (ADD, batches + 1, number), impatient)
         assert status == 130, said
         done += batches * BATCH
         assert progress(output) == (done, IMAGES)
