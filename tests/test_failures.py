@@ -12,7 +12,8 @@ from pool3.errors import OutputExistsError, SpecError, TooManyFailuresError
 from pool3.sources import SelectionSource, open_source
 from pool3.spec import failure_limit
 from tests.images import write_folder
-from tests.test_cli import NETWORK, datasets
+from tests.stored import stored
+from tests.test_cli import NETWORK
 from tests.test_cli import pool3 as command
 
 BROKEN = (3, 4, 9, 21, 38)
@@ -57,11 +58,11 @@ def test_a_retry_tries_the_failed_ones_alone(extractor, folder, tmp_path) -> Non
     # Five images of four ranges in two batches of four.
     assert steps == [(40, 40, 3), (40, 40, 2)]
     straight = extractor.extract(folder, tmp_path / "straight.h5")
-    assert datasets(again.output) == datasets(straight.output)
+    assert stored(again.output) == stored(straight.output)
     mend(folder, 4, 21)
     extractor.extract(folder, tmp_path / "out.h5", retry_failed=True)
     whole = extractor.extract(folder.with_name("whole"), tmp_path / "whole.h5")
-    assert datasets(tmp_path / "out.h5") == datasets(whole.output)
+    assert stored(tmp_path / "out.h5") == stored(whole.output)
 
 
 def test_an_interrupted_retry_keeps_what_it_did(extractor, folder, tmp_path) -> None:
@@ -77,7 +78,7 @@ def test_an_interrupted_retry_keeps_what_it_did(extractor, folder, tmp_path) -> 
     again = extractor.extract(folder, tmp_path / "out.h5", retry_failed=True)
     assert (again.retried, again.recovered, again.failures) == (1, 1, 0)
     whole = extractor.extract(folder.with_name("whole"), tmp_path / "whole.h5")
-    assert datasets(again.output) == datasets(whole.output)
+    assert stored(again.output) == stored(whole.output)
 
 
 def test_a_retry_of_another_source_is_refused(extractor, folder, tmp_path) -> None:
