@@ -32,8 +32,8 @@ BOUNDS = {"float32": 1e-5, "bfloat16": 5e-2, "float16": 5e-3}
 float32: another processor, thread count or batch size adds the same products in another order. Across batch sizes that
 makes less than 1e-6 (`tests/test_extractor.py`); ten times as much leaves room for other machines and libraries, and
 is far below the 1e-2 that already another JPEG decoder makes. bfloat16 and float16: sums in another order round
-another way in every layer. With seeded weights, Inception-v3 in bfloat16 is up to 8e-2 from float32, in TensorFlow and in
-OpenVINO alike, so two implementations may be as far from each other; float16 has three bits more.
+another way in every layer. With seeded weights, Inception-v3 in bfloat16 is up to 8e-2 from float32, in TensorFlow and
+in OpenVINO alike, so two implementations may be as far from each other; float16 has three bits more.
 """
 
 ROUNDING = {"float32": 0.0, "float16": 2.0**-11}
