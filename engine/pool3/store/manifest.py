@@ -62,6 +62,11 @@ class Manifest:
         """Bytes of one row of features."""
         return self.width * np.dtype(self.provenance.storage).itemsize
 
+    @property
+    def image_bytes(self) -> int:
+        """About what one image takes in a shard, and again in the sealed file, ids and digests included."""
+        return self.row_bytes + 128
+
     @cached_property
     def run(self) -> str:
         """Digest of the manifest, 64 hexadecimal digits; each shard carries it."""

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.errors import OutputExistsError, SpecError, StoreError
-from pool3.store.environments import clipped
 from pool3.store.folder import ShardFolder
 from pool3.store.guards import check_replaceable, check_space, writing
 from pool3.store.lock import FolderLock
@@ -30,7 +29,7 @@ from pool3.store.manifest import Manifest
 from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Rows
 from pool3.store.schema import IDENTITY, Provenance, differences
-from pool3.store.seal import Part, write_sealed
+from pool3.store.seal import Part, parts_of, write_sealed
 
 _READ_BYTES = 32 << 20
 """Features in memory at a time."""
@@ -115,7 +114,7 @@ def merge_features(
                         f"{output} is being extracted: run that to its end, or --overwrite to discard it"
                     )
                 if not virtual:
-                    check_space(output, shards=0, sealed=manifest.inputs * (manifest.row_bytes + 128))
+                    check_space(output, shards=0, sealed=manifest.inputs * manifest.image_bytes)
                 # Without rows there is nothing to refer to.
                 layout = _layout(files, manifest, output.parent) if virtual and any(map(len, files)) else None
                 parts = list(_parts(files, prefixes, manifest))
@@ -201,24 +200,21 @@ class _Member:
 
     def parts(self, step: int) -> Iterator[Part]:
         """Yield the file in ranges of `step` images."""
-        failed = np.array([failure.index for failure in self.file.failures], np.int64)
-        for start in range(0, self.file.inputs, step):
-            stop = min(start + step, self.file.inputs)
-            first, last = np.searchsorted(failed, (start, stop))
-            count = int(last - first)
+        ranges = [(i, min(i + step, self.file.inputs)) for i in range(0, self.file.inputs, step)]
+        for part in parts_of(self.file, ranges):
             environments = [
                 entry | {"start": entry["start"] + self.offset, "stop": entry["stop"] + self.offset}
-                for entry in clipped(self.file.environments, start, stop)
+                for entry in part.environments
             ]
-            yield Part(stop - start - count, count, environments, partial(self.read, start, stop))
+            yield part._replace(environments=environments, read=partial(self.moved, part.read))
 
-    def read(self, start: int, stop: int) -> Rows:
-        """Read a range of the file."""
-        rows = self.file.rows(start, stop)
+    def moved(self, read: Callable[[], Rows]) -> Rows:
+        """Read a range of the file, in the merged file's numbers."""
+        rows = read()
         return replace(
             rows,
-            start=start + self.offset,
-            stop=stop + self.offset,
+            start=rows.start + self.offset,
+            stop=rows.stop + self.offset,
             source_index=rows.source_index + self.offset,
             ids=[self.prefix + id_ for id_ in rows.ids],
             labels=self.labels[rows.labels],

@@ -191,9 +191,8 @@ class FeatureFile(Table):
         Raises:
             StoreError: the file is damaged there.
         """
-        failed = np.array([failure.index for failure in self.failures], np.int64)
-        first, last = np.searchsorted(failed, (start, stop))
-        here = slice(start - int(first), stop - int(last))
+        first, last = self._failed_between(start, stop)
+        here = slice(start - first, stop - last)
         with self._reading(f"images {start} to {stop}"):
             return Rows(
                 start=start,
@@ -205,6 +204,20 @@ class FeatureFile(Table):
                 features=self.features[here],
                 failures=self.failures[first:last],
             )
+
+    def counts(self, start: int, stop: int) -> tuple[int, int]:
+        """How many of the images [start, stop) of the source became rows, and how many failures."""
+        first, last = self._failed_between(start, stop)
+        return stop - start - (last - first), last - first
+
+    def _failed_between(self, start: int, stop: int) -> tuple[int, int]:
+        """Where the failures with an index in [start, stop) begin and end among all."""
+        first, last = np.searchsorted(self._failed, (start, stop))
+        return int(first), int(last)
+
+    @cached_property
+    def _failed(self) -> NDArray[np.int64]:
+        return np.array([failure.index for failure in self.failures], np.int64)
 
     def _column(self, name: str) -> NDArray[Any]:
         with self._reading(f"/{name}"):

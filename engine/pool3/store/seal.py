@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from pool3.errors import StoreError
 from pool3.store.digests import FINGERPRINT, Digests, fingerprint
 from pool3.store.disk import sync_file, sync_folder
-from pool3.store.environments import Environments, joined
+from pool3.store.environments import Environments, clipped, joined
 from pool3.store.hdf5 import new_hdf5
 from pool3.store.manifest import Manifest
+from pool3.store.reader import FeatureFile
 from pool3.store.rows import Failure, Rows
 from pool3.store.schema import FAILURE_FIELDS, SCHEMA, chunk_rows
 
@@ -50,6 +52,13 @@ class Part(NamedTuple):
     read: Callable[[], Rows]
 
 
+def parts_of(file: FeatureFile, ranges: Iterable[tuple[int, int]]) -> Iterator[Part]:
+    """Yield ranges of a sealed file's source, to go into another file."""
+    for limits in ranges:
+        rows, failures = file.counts(*limits)
+        yield Part(rows, failures, clipped(file.environments, *limits), partial(file.rows, *limits))
+
+
 def write_sealed(
     path: Path,
     manifest: Manifest,
@@ -77,9 +86,9 @@ def write_sealed(
             f"{path} cannot be sealed: {manifest.inputs} inputs, but {rows} rows and {failures} failures; "
             "run again to compute the rest"
         )
-    partial = path.with_name(path.name + PARTIAL)
+    aside = path.with_name(path.name + PARTIAL)
     try:
-        with new_hdf5(partial) as file:
+        with new_hdf5(aside) as file:
             sealer = _Sealer(file, manifest, rows, failures, features)
             digests = sealer.copy(parts, merged)
             attributes: dict[str, Any] = {
@@ -96,11 +105,11 @@ def write_sealed(
             attributes[FINGERPRINT] = fingerprint(attributes)
             for name, value in attributes.items():
                 file.attrs[name] = value
-        sync_file(partial)
-        partial.replace(path)
+        sync_file(aside)
+        aside.replace(path)
         sync_folder(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
 
 
 class _Sealer:

@@ -22,7 +22,7 @@ from pool3.store.manifest import Manifest
 from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Rows, check_rows
 from pool3.store.schema import Provenance
-from pool3.store.seal import PARTIAL, Part, write_sealed
+from pool3.store.seal import PARTIAL, Part, parts_of, write_sealed
 from pool3.store.shard import Footer, ShardReader
 
 
@@ -159,7 +159,7 @@ class FeatureWriter:
         manifest = old or new
         committed = folder.committed(manifest)
         inputs = manifest.inputs - sum(stop - start for start, stop in committed)
-        check_space(path, shards=inputs * _bytes(manifest), sealed=manifest.inputs * _bytes(manifest))
+        check_space(path, shards=inputs * manifest.image_bytes, sealed=manifest.inputs * manifest.image_bytes)
         if old is None:
             folder.begin(new)
         writer = cls(path, manifest, new.provenance)
@@ -173,13 +173,14 @@ class FeatureWriter:
         try:
             sealed = _manifest_of(base, new.rows_per_shard)
             refuse_other(path, "made", sealed.differences(new))
-            _ = (
-                base.ids
-            )  # compared with their digest, before they are copied into a file with a digest of its own
+            # Compared with their digest, before they are copied into a file with a digest of its own.
+            _ = base.ids
             old = folder.manifest()
             manifest = old or replace(sealed, base=base.run)
             most = min(base.inputs, (base.inputs - len(base)) * manifest.rows_per_shard)
-            check_space(path, shards=most * _bytes(manifest), sealed=manifest.inputs * _bytes(manifest))
+            check_space(
+                path, shards=most * manifest.image_bytes, sealed=manifest.inputs * manifest.image_bytes
+            )
             if old is None:
                 folder.begin(manifest)
             writer = cls(path, manifest, new.provenance, base)
@@ -221,8 +222,7 @@ class FeatureWriter:
         if limits in self._committed:
             before = self._committed[limits]
         elif self._base:
-            failed = sum(limits[0] <= failure.index < limits[1] for failure in self._base.failures)
-            before = (limits[1] - limits[0] - failed, failed)
+            before = self._base.counts(*limits)
         else:
             before = (0, 0)
             whole = self._manifest.range_of(limits[0])
@@ -387,13 +387,8 @@ class FeatureWriter:
             for limits, footer in committed.items()
         }
         if self._base:
-            failed = np.array([failure.index for failure in self._base.failures], np.int64)
-            for limits in self._manifest.ranges():
-                first, last = np.searchsorted(failed, limits)
-                environments = clipped(self._base.environments, *limits)
-                read = partial(self._base.rows, *limits)
-                count = int(last - first)
-                parts.setdefault(limits, Part(limits[1] - limits[0] - count, count, environments, read))
+            ranges = [limits for limits in self._manifest.ranges() if limits not in committed]
+            parts |= zip(ranges, parts_of(self._base, ranges), strict=True)
         return [parts[limits] for limits in sorted(parts)]
 
 
@@ -418,11 +413,6 @@ def _run(path: Path) -> str | None:
 def _manifest_of(file: FeatureFile, rows_per_shard: int) -> Manifest:
     """The settings of a sealed file."""
     return Manifest(file.provenance, file.inputs, file.features.shape[1], file.label_names, rows_per_shard)
-
-
-def _bytes(manifest: Manifest) -> int:
-    """About what one image takes in a shard, and again in the sealed file, ids and digests included."""
-    return manifest.row_bytes + 128
 
 
 def _without(gaps: Iterable[tuple[int, int]], start: int, stop: int) -> Iterator[tuple[int, int]]:
