@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from bench.graph2015 import graph_2015, session_2015
 from bench.measure import Case
 from pool3.backbones import INCEPTION_V3, Tensors
+from pool3.devices import choose_devices
 from pool3.extractor import Extractor
 from pool3.pipeline import Pipeline, content_sha256
-from pool3.runtime import STREAMS, Runner, choose_device, in_streams
+from pool3.runtime import Runner
 from pool3.sources import open_source
 from pool3.spec import CPU_BATCH_SIZE, SHARD_ROWS, ExtractSpec
 from pool3.store import FeatureWriter, Provenance, Rows
+from pool3.streams import STREAMS, in_streams
 from pool3.weights import random_tensors
 
 BLOG_LOOP = "blog_loop"
@@ -90,7 +92,7 @@ def _forward(batch_size: int, precision: str) -> Callable[[], _Call]:
             INCEPTION_V3,
             _tensors(),
             "pool_3",
-            choose_device("auto"),
+            choose_devices("auto"),
             batch_size=batch_size,
             image_shape=None,
             precision=precision,
@@ -165,8 +167,8 @@ def provenance() -> Provenance:
         pool3_version="bench", pool3_commit="", backbone="inception_v3", feature="pool_3", feature_shape=(2048,),
         weights="random:0", weights_sha256="", tensor_digest="", preprocessing="", decoder="", precision="float32",
         precision_reason="", precision_cosine=1.0,
-        storage="float32", batch_size=32, route="host", threads=0, device="", tf32=False, libraries={}, source="",
-        source_manifest_sha256="", created="",
+        storage="float32", batch_size=32, route="host", threads=0, device="", compiler="", tf32=False, libraries={},
+        source="", source_manifest_sha256="", created="",
     )  # fmt: skip
 
 

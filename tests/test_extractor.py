@@ -136,19 +136,6 @@ def test_wide_features_are_committed_in_fewer_rows() -> None:
     assert _rows_per_shard(32, 73 * 73 * 64) == 32
 
 
-def test_no_memory_is_an_error_of_its_own(extractor, images, tmp_path, monkeypatch) -> None:
-    """It is no fault of the images: none of them becomes a failure."""
-
-    def exhausted(_: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM")
-
-    runner, _ = extractor._prepare(open_source(images), 8, "float32")
-    monkeypatch.setattr(runner, "_forward", exhausted)
-    with pytest.raises(ExtractionError, match="batch of 8 does not fit"):
-        extractor.extract(images, tmp_path / "out.h5")
-    assert not (tmp_path / "out.h5").exists()
-
-
 def test_progress_reaches_the_end_and_counts_failures(extractor, tmp_path) -> None:
     paths = write_folder(tmp_path / "images", 20)
     paths[4].write_bytes(b"broken")

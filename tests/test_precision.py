@@ -1,7 +1,5 @@
 """Reduced precision: what really ran, when it is chosen, how it is checked on the run's own images; and streams."""
 
-import threading
-import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,16 +7,16 @@ import numpy as np
 import pytest
 
 import pool3
-from pool3 import Extractor, ExtractSpec, precision, runtime
+from pool3 import Extractor, ExtractSpec, devices, precision
 from pool3.backbones import EFFICIENTNET_LITE0, INCEPTION_V3, Contract
 from pool3.errors import OutputExistsError
 from pool3.precision import NONE, choose, smallest_cosine
-from pool3.runtime import Runner, in_streams
+from pool3.runtime import Runner
 from pool3.weights import load_weights
 from tests.images import pixels
 
 GOOD = Contract(cosine=0.9995, accuracy=0.1, images=2000, weights="random:0", data="noise")
-CPU = runtime.Placement("/CPU:0", "CPU")
+CPU = devices.Placement(("/CPU:0",), "CPU")
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +134,8 @@ def test_the_choice(monkeypatch, asked, fast, contract, cosine, expected, reason
     [(["avx2"], "float32"), (["avx2", "avx512_bf16"], "bfloat16"), (["amx_bf16"], "bfloat16")],
 )
 def test_the_quickest_precision_of_a_processor(monkeypatch, flags, expected) -> None:
-    monkeypatch.setattr(runtime, "cpu_flags", lambda: flags)
-    assert runtime.choose_precision(CPU)[0] == expected
+    monkeypatch.setattr(devices, "cpu_flags", lambda: flags)
+    assert devices.choose_precision(CPU)[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_the_quickest_precision_of_a_gpu(monkeypatch, capability, expected) -> N
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _kind: ["first", "second"])
     details = {"second": {"compute_capability": capability}}
     monkeypatch.setattr("tensorflow.config.experimental.get_device_details", details.get)
-    assert runtime.choose_precision(runtime.Placement("/GPU:1", "GPU"))[0] == expected
+    assert devices.choose_precision(devices.Placement(("/GPU:1",), "GPU"))[0] == expected
 
 
 def test_auto_falls_to_float32_where_the_run_s_own_images_say_so(monkeypatch, images, full, tmp_path) -> None:
@@ -179,55 +177,6 @@ def test_an_explicit_request_warns_and_is_kept_by_runs_that_go_on(images, tmp_pa
         np.testing.assert_array_equal(file.features[:], network.embed(images))
     with pytest.raises(OutputExistsError, match="precision: bfloat16 → float32"):
         extractor("float32").extract(images, output)
-
-
-def batches(count: int):
-    return (SimpleNamespace(images=number) for number in range(count))
-
-
-def test_streams_keep_the_order_and_run_at_once() -> None:
-    active, most, lock = 0, 0, threading.Lock()
-
-    def run(number: int) -> np.ndarray:
-        nonlocal active, most
-        with lock:
-            active += 1
-            most = max(most, active)
-        time.sleep(0.02 if number % 2 == 0 else 0.001)
-        with lock:
-            active -= 1
-        return np.array([number])
-
-    found = [(batch.images, int(features[0])) for batch, features in in_streams(run, batches(20), 2)]
-    assert found == [(number, number) for number in range(20)]
-    assert most == 2
-
-
-def test_streams_take_no_more_than_they_need() -> None:
-    taken = []
-
-    def counted():
-        for batch in batches(100):
-            taken.append(batch.images)
-            yield batch
-
-    stream = in_streams(lambda number: np.array([number]), counted(), 2)
-    next(stream)
-    assert len(taken) == 3
-    stream.close()
-    assert len(taken) == 3
-
-
-def test_an_error_in_a_stream_comes_out_in_its_place() -> None:
-    def run(number: int) -> np.ndarray:
-        if number == 3:
-            raise ValueError("three")
-        return np.array([number])
-
-    stream = in_streams(run, batches(10), 2)
-    assert [int(next(stream)[1][0]) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="three"):
-        next(stream)
 
 
 def test_two_streams_give_the_bits_of_one(monkeypatch, images, full) -> None:

@@ -7,7 +7,7 @@ import sys
 import pynvml
 import pytest
 
-from pool3 import nvml, runtime
+from pool3 import devices, nvml
 from pool3.errors import DeviceError
 
 SEEN = nvml.Nvml((nvml.Gpu(0, "NVIDIA H200", "GPU-1", 1 << 37),), "580.1", "")
@@ -21,42 +21,42 @@ def no_tensorflow_gpu(monkeypatch) -> None:
 @pytest.mark.usefixtures("no_tensorflow_gpu")
 def test_auto_without_any_gpu_is_the_cpu_without_a_warning(monkeypatch) -> None:
     monkeypatch.setattr(nvml, "query", lambda: nvml.Nvml((), "", "NVML: Driver Not Loaded"))
-    placement = runtime.choose_device("auto")
-    assert placement.device == "/CPU:0"
+    placement = devices.choose_devices("auto")
+    assert placement.devices == ("/CPU:0",)
     assert placement.warning == ""
 
 
 @pytest.mark.usefixtures("no_tensorflow_gpu")
 def test_a_gpu_that_tensorflow_does_not_see_is_a_warning(monkeypatch) -> None:
     monkeypatch.setattr(nvml, "query", lambda: SEEN)
-    assert "NVIDIA H200" in runtime.choose_device("auto").warning
+    assert "NVIDIA H200" in devices.choose_devices("auto").warning
 
 
 @pytest.mark.usefixtures("no_tensorflow_gpu")
-@pytest.mark.parametrize("devices", ["gpu", "gpu:1"])
-def test_a_gpu_by_name_that_is_not_there_is_an_error_with_the_reason(monkeypatch, devices) -> None:
+@pytest.mark.parametrize("asked", ["gpu", "gpu:1"])
+def test_a_gpu_by_name_that_is_not_there_is_an_error_with_the_reason(monkeypatch, asked) -> None:
     monkeypatch.setattr(nvml, "query", lambda: nvml.Nvml((), "", "NVML: Driver Not Loaded"))
     with pytest.raises(DeviceError, match="Driver Not Loaded"):
-        runtime.choose_device(devices)
+        devices.choose_devices(asked)
 
 
 @pytest.mark.usefixtures("no_tensorflow_gpu")
 def test_the_reasons_tell_the_causes_apart(monkeypatch) -> None:
     monkeypatch.setattr(nvml, "query", lambda: SEEN)
     monkeypatch.setattr("tensorflow.test.is_built_with_cuda", lambda: False)
-    assert "built without CUDA" in runtime.why_no_gpu()
+    assert "built without CUDA" in devices.why_no_gpu()
     monkeypatch.setattr("tensorflow.test.is_built_with_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert "CUDA_VISIBLE_DEVICES" in runtime.why_no_gpu()
+    assert "CUDA_VISIBLE_DEVICES" in devices.why_no_gpu()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert "pool3[gpu]" in runtime.why_no_gpu()
+    assert "pool3[gpu]" in devices.why_no_gpu()
 
 
 def test_float32_means_float32() -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_tensor_float_32_execution(True)
-    runtime.choose_device("cpu")
+    devices.choose_devices("cpu")
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 

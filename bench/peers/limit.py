@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench.peers.contender import Contender, Measure, Setup, UnavailableError, quickest
-from pool3.runtime import choose_device, choose_precision, start_tensorflow
+from pool3.devices import choose_devices, choose_precision
+from pool3.runtime import start_tensorflow
 
 OPERATIONS = 11.44e9
 """Of one image of 299² through Inception-v3: a multiplication and an addition are two."""
@@ -28,7 +29,7 @@ _TRIAL = 5e10
 
 def contender(setup: Setup, precision: str) -> Contender:
     """Try every number of threads in a process of its own, since TensorFlow takes it once, then keep the best."""
-    able, reason = choose_precision(choose_device("cpu"))
+    able, reason = choose_precision(choose_devices("cpu"))
     if precision not in ("float32", able):
         raise UnavailableError(f"no {precision} here: {reason}")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from bench.graph2015 import graph_2015, session_2015
 from bench.peers.contender import SINGLE_IMAGES, Contender, Features, Measure, Pixels, Setup, UnavailableError
 from pool3.backbones import INCEPTION_V3
+from pool3.devices import choose_devices, choose_precision
 from pool3.extractor import Extractor
-from pool3.runtime import STREAMS, Runner, choose_device, choose_precision, in_streams, start_tensorflow
+from pool3.runtime import Runner, start_tensorflow
 from pool3.spec import CPU_BATCH_SIZE, ExtractSpec
+from pool3.streams import STREAMS, in_streams
 
 DEVICE = "cpu"
 """The peers run on the CPU, so pool3 does too, whatever else the machine has."""
@@ -39,7 +41,7 @@ class _Batch:
 def network(setup: Setup, precision: str) -> Contender:
     """The network alone, from float32 pixels of its size: batches in streams as a run has them, and single images."""
     start_tensorflow()
-    placement = choose_device(DEVICE)
+    placement = choose_devices(DEVICE)
     able, reason = choose_precision(placement)
     if precision not in ("float32", able):
         raise UnavailableError(f"pool3 has no use for {precision} here: {reason}")

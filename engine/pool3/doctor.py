@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pool3 import nvml, provenance, runtime
+from pool3 import devices, nvml, provenance
 from pool3._version import __version__
 from pool3.backbones import BACKBONES
 from pool3.errors import Pool3Error, WeightsNotFoundError
@@ -25,13 +25,13 @@ def diagnose(folder: Path = Path()) -> dict[str, Any]:
     import tensorflow as tf
 
     driver = nvml.query()
-    placement = runtime.choose_device("auto")
+    placement = devices.choose_devices("auto")
     gpus = [gpu.name for gpu in tf.config.list_physical_devices("GPU")]
     return {
         "pool3": {"version": __version__, "commit": provenance.commit(), "path": str(Path(__file__).parent)},
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "cpu": {"model": runtime.cpu_model(), "cores": os.cpu_count(), "flags": runtime.cpu_flags()},
+        "cpu": {"model": devices.cpu_model(), "cores": os.cpu_count(), "flags": devices.cpu_flags()},
         "memory_bytes": memory_bytes(),
         "nvml": {
             "driver": driver.driver,
@@ -42,12 +42,12 @@ def diagnose(folder: Path = Path()) -> dict[str, Any]:
             "version": tf.__version__,
             "cuda_build": bool(tf.test.is_built_with_cuda()),
             "gpus": gpus,
-            "why_no_gpu": "" if gpus else runtime.why_no_gpu(),
+            "why_no_gpu": "" if gpus else devices.why_no_gpu(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         },
         "device": placement.description,
         "warning": placement.warning,
-        "precision": "{}: {}".format(*runtime.choose_precision(placement)),
+        "precision": "{}: {}".format(*devices.choose_precision(placement)),
         "libraries": provenance.libraries() | optional_libraries(),
         "weights": {name: weights_state(name) for name in BACKBONES},
         "free_disk_bytes": shutil.disk_usage(folder).free,

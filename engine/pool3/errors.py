@@ -30,6 +30,10 @@ class ExtractionError(Pool3Error, RuntimeError):
     """TensorFlow failed while it decoded or computed, for a reason that no single image is to blame for."""
 
 
+class DeviceMemoryError(ExtractionError, MemoryError):
+    """A batch does not fit into a device's memory."""
+
+
 class TooManyFailuresError(Pool3Error, RuntimeError):
     """More images failed than ``--max-failures`` allows; what was computed is committed."""
 

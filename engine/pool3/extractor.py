@@ -17,15 +17,25 @@ from numpy.typing import NDArray
 from pool3 import provenance
 from pool3._version import __version__
 from pool3.backbones import get_backbone
-from pool3.errors import OutputExistsError, SourceError
+from pool3.devices import Placement, choose_devices
+from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
 from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
 from pool3.precision import CHECKED, NONE, Choice, choose, smallest_cosine
 from pool3.result import ExtractResult
-from pool3.runtime import STREAMS, Placement, Runner, choose_device, in_streams
+from pool3.runtime import Runner
 from pool3.sources import LimitSource, SelectionSource, Source, Unreadable, open_source
-from pool3.spec import CPU_BATCH_SIZE, GPU_BATCH_SIZE, SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
+from pool3.spec import (
+    CPU_BATCH_SIZE,
+    GPU_BATCH_SIZES,
+    GPU_BYTES_PER_IMAGE,
+    SHARD_BYTES,
+    SHARD_ROWS,
+    ExtractSpec,
+    failure_limit,
+)
 from pool3.store import Failure, FeatureWriter, Provenance, recorded
+from pool3.streams import STREAMS, in_streams
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock
 from pool3.weights import load_weights
 
@@ -41,6 +51,7 @@ class Extractor:
         backbone: the network's declaration.
         weights: what was loaded, with its digests.
         placement: where it runs; see its `warning`.
+        xla: whether XLA compiles the network.
 
     Args:
         spec: the settings; the defaults where None.
@@ -65,9 +76,10 @@ class Extractor:
         self._runner: tuple[tuple[int, tuple[int, int] | None, str], Runner] | None = None
         with self._clock.stage("startup"):
             self.backbone = get_backbone(self.spec.backbone)
-            self.placement: Placement = choose_device(self.spec.devices)
+            self.placement: Placement = choose_devices(self.spec.devices)
             if self.placement.warning:
                 warnings.warn(self.placement.warning, stacklevel=2)
+            self.xla = self.spec.xla == "on" or (self.spec.xla == "auto" and self.placement.on_gpu)
             self.weights = load_weights(
                 self.backbone,
                 self.spec.weights,
@@ -103,10 +115,13 @@ class Extractor:
         runner, pipeline = self._prepare(source, batch_size, precision)
         parts: list[NDArray[np.float32]] = []
         failures: list[Failure] = []
-        with closing(in_streams(runner, pipeline.batches([(0, len(source))]), STREAMS)) as done:
-            for batch, features in done:
-                parts.append(features[batch.valid])
-                failures.extend(batch.failures)
+        try:
+            with closing(in_streams(runner, pipeline.batches([(0, len(source))]), STREAMS)) as done:
+                for batch, features in done:
+                    parts.append(features[batch.valid])
+                    failures.extend(batch.failures)
+        except DeviceMemoryError as error:
+            return self._embed(source, precision, _halved(batch_size, error))
         return np.concatenate(parts), failures
 
     def extract(
@@ -251,20 +266,38 @@ class Extractor:
         commit: Callable[[Gathered], None],
         step: Callable[[Batch], None],
     ) -> None:
-        """Run the network over ranges of a source; commit each range, and what there is of one that is cut short."""
+        """Run the network over ranges of a source; commit each range, and what there is of one that is cut short.
+
+        Where a batch does not fit into the device's memory, what was computed is committed, and what is left goes on
+        with half the batch size.
+        """
+        while ranges:
+            ranges = self._run_at_one_size(images, ranges, writer, clock, begin, commit, step)
+
+    def _run_at_one_size(
+        self,
+        images: Source,
+        ranges: Ranges,
+        writer: FeatureWriter,
+        clock: StageClock,
+        begin: Callable[[int], Gathered],
+        commit: Callable[[Gathered], None],
+        step: Callable[[Batch], None],
+    ) -> Ranges:
+        """Run until all is done, or a batch does not fit; return the ranges that are left, the writer's size halved."""
 
         def timed_commit(gathered: Gathered) -> None:
             with clock.stage("write"):
                 commit(gathered)
 
         # A resumed run keeps the shape of the run that began the file: the same shape gives the same bits.
-        settings = writer.provenance
-        runner, pipeline = self._prepare(images, settings.batch_size, settings.precision)
-        with clock.stage("compile"):
-            runner.compile()
+        runner, pipeline = self._prepare(images, writer.batch_size, writer.provenance.precision)
         steps = StageClock()
         batches = _timed(pipeline.batches(ranges), steps, "wait")
+        reached = ranges[0][0]
         try:
+            with clock.stage("compile"):
+                runner.compile()
             with closing(in_streams(runner, batches, STREAMS)) as done, Committer(timed_commit) as committer:
                 for start, stop in ranges:
                     gathered = committer.begin(begin(start))
@@ -272,16 +305,21 @@ class Extractor:
                         with steps.stage("forward"):
                             batch, features = next(done)
                         gathered.add(batch, features)
+                        reached = gathered.stop
                         step(batch)
                     committer.submit(gathered)
+        except DeviceMemoryError as error:
+            writer.batch_size = _halved(writer.batch_size, error)
+            return [(max(start, reached), stop) for start, stop in ranges if stop > reached]
         finally:
             waited = steps.seconds.get("wait", 0.0)  # for input, on the way to the next result
             clock.add("wait", waited)
             clock.add("forward", steps.seconds.get("forward", 0.0) - waited)
             clock.add("read", pipeline.read_seconds)
+        return []
 
     def _batch_size(self, images: int) -> int:
-        usual = CPU_BATCH_SIZE if self.placement.device.startswith("/CPU") else GPU_BATCH_SIZE
+        usual = gpu_batch_size(self.placement.memory_bytes) if self.placement.on_gpu else CPU_BATCH_SIZE
         return self.spec.batch_size or max(1, min(usual, images))
 
     def _choose_precision(self, images: Source, batch_size: int, begun: Provenance | None) -> Choice:
@@ -307,6 +345,7 @@ class Extractor:
         if self._runner is not None and self._runner[0] == shape:
             runner = self._runner[1]
         else:
+            self._runner = None  # first, since two networks may not fit into a device's memory
             runner = Runner(
                 self.backbone,
                 self.weights.tensors,
@@ -315,6 +354,7 @@ class Extractor:
                 batch_size=batch_size,
                 image_shape=source.image_shape,
                 precision=precision,
+                xla=self.xla,
             )
             # The last shape alone: each compiled network holds the weights once more.
             self._runner = (shape, runner)
@@ -343,6 +383,7 @@ class Extractor:
             route="host" if source.image_shape is None else "device",
             threads=tf.config.threading.get_intra_op_parallelism_threads(),
             device=self.placement.description,
+            compiler="xla" if self.xla else "grappler",
             tf32=tf.config.experimental.tensor_float_32_execution_enabled(),
             libraries=provenance.libraries(),
             source=source.description,
@@ -379,6 +420,25 @@ def _rows_per_shard(batch_size: int, width: int) -> int:
     """Images committed at a time: whole batches, within `SHARD_ROWS` and `SHARD_BYTES` where one batch is."""
     rows = min(SHARD_ROWS, SHARD_BYTES // (4 * width))
     return max(1, rows // batch_size) * batch_size
+
+
+def gpu_batch_size(memory_bytes: int | None) -> int:
+    """Images a step on GPUs of so much memory each: a power of two, the least where the memory is not known."""
+    least, most = GPU_BATCH_SIZES
+    images = (memory_bytes or 0) // GPU_BYTES_PER_IMAGE
+    return max(least, min(most, 1 << max(0, images.bit_length() - 1)))
+
+
+def _halved(batch_size: int, error: DeviceMemoryError) -> int:
+    """Half the batch size, with a warning; one image that does not fit raises the error."""
+    if batch_size == 1:
+        raise error
+    warnings.warn(
+        f"a batch of {batch_size} does not fit into the device's memory: going on with {batch_size // 2}, which is "
+        "recorded; less of --batch-size saves the attempt",
+        stacklevel=3,
+    )
+    return batch_size // 2
 
 
 def _count(ranges: Ranges) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.backbones import LEAST_COSINE, Backbone
-from pool3.runtime import Placement, choose_precision
+from pool3.devices import Placement, choose_precision
 
 CHECKED = 64
 """Images of a run that are computed in float32 too."""

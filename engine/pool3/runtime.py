@@ -1,32 +1,21 @@
-"""Puts a network on a device: which one, at what precision, compiled for one static shape."""
+"""Puts a network on its devices: one replica each, compiled for one static shape."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pool3 import nvml
 from pool3.backbones import Backbone, Tensors
-from pool3.errors import DeviceError, ExtractionError
-
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-
-_TENSOR_CORES = (7, 0)
-"""The first compute capability with tensor cores, Volta's."""
-
-STREAMS = 2
-"""Batches that a network runs at a time, see `in_streams`; a third gained nothing."""
+from pool3.devices import Placement
+from pool3.errors import DeviceMemoryError, ExtractionError
 
 
 @contextmanager
@@ -66,130 +55,30 @@ def start_tensorflow() -> None:
         tf.get_logger().setLevel("ERROR")
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a network runs.
-
-    Attributes:
-        device: TensorFlow's name, such as ``/GPU:0``.
-        description: for people and for the feature file, such as ``GPU:0 (NVIDIA H200)``.
-        warning: what the user should know about the choice; empty where there is nothing.
-    """
-
-    device: str
-    description: str
-    warning: str = ""
-
-
-def why_no_gpu() -> str:
-    """Say why TensorFlow has no GPU, in a clause: no GPU, no CUDA libraries, or a build without CUDA."""
-    import tensorflow as tf
-
-    seen = nvml.query()
-    if not seen.gpus:
-        return f"no NVIDIA GPU was found ({seen.reason})"
-    names = ", ".join(gpu.name for gpu in seen.gpus)
-    if not tf.test.is_built_with_cuda():
-        return f"NVML sees {names}, but this TensorFlow was built without CUDA"
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return f"NVML sees {names}, but CUDA_VISIBLE_DEVICES hides it"
-    return (
-        f"NVML sees {names} (driver {seen.driver}), but TensorFlow does not: its CUDA libraries are missing "
-        "(pip install 'pool3[gpu]') or do not fit the driver (TF_CPP_MIN_LOG_LEVEL=0 pool3 doctor shows its own words)"
-    )
-
-
-def choose_device(devices: str) -> Placement:
-    """Choose the device for ``--devices`` and set TensorFlow up for it: memory growth on, TF32 off.
-
-    Args:
-        devices: ``auto``, ``cpu``, ``gpu`` or ``gpu:N``, N counting the GPUs that TensorFlow sees.
-
-    Raises:
-        DeviceError: a GPU was asked for that TensorFlow cannot use; the message says why.
-    """
-    import tensorflow as tf
-
-    # Float32 means float32: TensorFloat-32 would keep 10 bits of the mantissa.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-    cpu = Placement("/CPU:0", f"CPU ({cpu_model()})")
-    if devices == "cpu":
-        return cpu
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        reason = why_no_gpu()
-        if devices != "auto":
-            raise DeviceError(f"--devices {devices}: {reason}; use --devices cpu to run without a GPU.")
-        warning = f"running on the CPU: {reason}." if nvml.query().gpus else ""
-        return Placement(cpu.device, cpu.description, warning)
-    number = int(devices.partition(":")[2] or 0)
-    if number >= len(gpus):
-        raise DeviceError(f"--devices {devices}: TensorFlow sees {len(gpus)} GPU(s), numbered from 0.")
-    if not tf.config.experimental.get_memory_growth(gpus[number]):
-        try:
-            for gpu in gpus:
-                tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError as error:
-            raise DeviceError(
-                f"--devices {devices}: TensorFlow has used the GPU already, and holds all of its memory; "
-                "make the Extractor before any other work with TensorFlow."
-            ) from error
-    name = tf.config.experimental.get_device_details(gpus[number]).get("device_name", "NVIDIA GPU")
-    return Placement(f"/GPU:{number}", f"GPU:{number} ({name})")
-
-
-def cpu_model() -> str:
-    """The processor's name, as the kernel gives it."""
-    import platform
-
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 - /proc is no ordinary folder
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return platform.processor() or platform.machine()
-
-
-def cpu_flags() -> list[str]:
-    """Which of the instruction sets that matter here the processor has; empty where the kernel does not say."""
-    try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return []
-    return [flag for flag in _CPU_FLAGS if flag in words]
-
-
-def choose_precision(placement: Placement) -> tuple[str, str]:
-    """Choose the precision that is quickest on a device, and say why.
-
-    Returns:
-        One of `pool3.spec.PRECISIONS`, and the reason in a clause.
-    """
-    if placement.device.startswith("/GPU"):
-        import tensorflow as tf
-
-        number = int(placement.device.rpartition(":")[2])
-        gpu = tf.config.list_physical_devices("GPU")[number]
-        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-        if capability >= _TENSOR_CORES:
-            return "float16", f"compute capability {capability[0]}.{capability[1]} has tensor cores"
-        return "float32", "the GPU has no tensor cores"
-    found = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in cpu_flags()]
-    if found:
-        return "bfloat16", f"the processor has {' and '.join(found).upper()}"
-    return "float32", "the processor has neither AVX512_BF16 nor AMX"
-
-
 class Runner:
-    """A network on a device, compiled for one static shape; several threads may call it at once.
+    """A network on its devices, compiled for one static shape; several threads may call it at once.
+
+    With several devices, `tf.distribute.MirroredStrategy` holds a replica on each, and one step takes a batch for each.
+    Inference needs no exchange between replicas, and each batch has the static shape, so a row's bits do not depend
+    on how many devices there are.
 
     Attributes:
         route: how images reach the network: ``device`` (uint8 of one size, resized on the device) or ``host``
             (float32, resized image by image in the `tf.data` graph).
         input_spec: shape and dtype of a batch.
         precision: dtype of the convolutions.
+        replicas: batches a step.
+
+    Args:
+        backbone: the network's declaration.
+        tensors: its weights.
+        feature: the feature to compute.
+        placement: the devices.
+        batch_size: images a batch.
+        image_shape: (H, W) of all images, or None where they come resized.
+        precision: dtype of the convolutions.
+        xla: compile the network by XLA, which fuses what runs between convolutions; else TensorFlow's own graph
+            optimizer, which on a CPU has oneDNN's fused convolutions.
     """
 
     def __init__(
@@ -202,18 +91,25 @@ class Runner:
         batch_size: int,
         image_shape: tuple[int, int] | None,
         precision: str = "float32",
+        xla: bool = False,
     ) -> None:
         import tensorflow as tf
 
         from pool3_kernels.resize import resize_bilinear
 
         self.precision = precision
+        self.replicas = len(placement.devices)
         self._placement = placement
-        self._width = int(np.prod(backbone.features[feature]))
         self._batch_size = batch_size
+        self._strategy: Any = None
+        if self.replicas > 1:
+            self._strategy = tf.distribute.MirroredStrategy(list(placement.devices))
+        width = int(np.prod(backbone.features[feature]))
         p = backbone.preprocessing
         half_pixel = p.resize == "bilinear"
-        network = backbone.build(tensors, (feature,), precision)
+        with self._scope():
+            # XLA takes weights as arguments: as constants it would fold them for minutes.
+            network = backbone.build(tensors, (feature,), precision, variables=xla)
         if image_shape is None:
             self.route = "host"
             self.input_spec = tf.TensorSpec((batch_size, p.size, p.size, 3), tf.float32)
@@ -221,84 +117,97 @@ class Runner:
             self.route = "device"
             self.input_spec = tf.TensorSpec((batch_size, *image_shape, 3), tf.uint8)
 
+        def features(pixels: Any) -> Any:
+            return tf.reshape(network(pixels)[feature], (batch_size, width))
+
+        if xla:
+            features = tf.function(features, jit_compile=True, autograph=False)
+
         def forward(batch: Any) -> Any:
             if image_shape is not None:
                 # Cast first, which is exact: TensorFlow has no GPU kernel that resizes uint8.
                 batch = resize_bilinear(tf.cast(batch, tf.float32), p.size, half_pixel=half_pixel)
-            return tf.reshape(network(batch)[feature], (batch_size, self._width))
+            return features(batch)
 
-        self._forward: Any = tf.function(forward, input_signature=[self.input_spec])
+        def step(batch: Any) -> Any:
+            return forward(batch) if self._strategy is None else self._strategy.run(forward, (batch,))
+
+        self._step: Any = tf.function(step, autograph=False)
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        """Where this network's variables and operations go."""
+        import tensorflow as tf
+
+        where = tf.device(self._placement.devices[0]) if self._strategy is None else self._strategy.scope()
+        with where:
+            yield
 
     def compile(self) -> None:
-        """Trace and run once on zeros, so that the first real batch is as quick as the next."""
-        self(np.zeros(self.input_spec.shape, self.input_spec.dtype.as_numpy_dtype))
-
-    def convolutions(self) -> Counter[str]:
-        """Dtype → count of the convolutions in the graph that the network was traced to."""
-        graph = self._forward.get_concrete_function().graph
-        kinds = ("Conv2D", "DepthwiseConv2dNative")
-        return Counter(op.outputs[0].dtype.name for op in graph.get_operations() if op.type in kinds)
-
-    def __call__(self, batch: Any) -> NDArray[np.float32]:
-        """Run one batch of the shape and dtype of `input_spec`.
-
-        Returns:
-            (batch_size, D) float32 on the host, one flattened feature a row.
+        """Trace and run once on zeros, so that the first real batch is as quick as the next.
 
         Raises:
-            ExtractionError: the batch does not fit into the device's memory.
+            DeviceMemoryError: a batch does not fit into a device's memory.
+            ExtractionError: the network cannot be compiled or run.
+        """
+        self.run([])
+
+    def convolutions(self) -> Counter[str]:
+        """Dtype → count of the convolutions in the graph of one step, over all replicas."""
+        import tensorflow as tf
+
+        graph = self._step.get_concrete_function(self._spread([])).graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        kinds = ("Conv2D", "DepthwiseConv2dNative")
+        return Counter(tf.dtypes.as_dtype(node.attr["T"].type).name for node in nodes if node.op in kinds)
+
+    def __call__(self, batch: Any) -> NDArray[np.float32]:
+        """Run one batch; see `run`."""
+        return self.run([batch])[0]
+
+    def run(self, batches: Sequence[Any]) -> list[NDArray[np.float32]]:
+        """Run a step: up to `replicas` batches of the shape and dtype of `input_spec`; replicas without one get zeros.
+
+        Returns:
+            For each batch (batch_size, D) float32 on the host, one flattened feature a row.
+
+        Raises:
+            DeviceMemoryError: a batch does not fit into a device's memory.
+            ExtractionError: the network cannot be compiled or run; a device that is lost is one such reason.
         """
         import tensorflow as tf
 
         try:
-            with tf.device(self._placement.device):
-                features: NDArray[np.float32] = self._forward(batch).numpy()
+            with self._scope():
+                found = self._step(self._spread(batches))
+            local = [found] if self._strategy is None else self._strategy.experimental_local_results(found)
+            return [features.numpy() for features in local[: len(batches)]]
         except tf.errors.ResourceExhaustedError as error:
-            raise ExtractionError(
+            raise DeviceMemoryError(
                 f"a batch of {self._batch_size} does not fit into the memory of {self._placement.description}; "
-                "what was committed is kept: run again with a smaller --batch-size and --overwrite"
+                "what was committed is kept: free memory and run again, or start again with a smaller --batch-size "
+                "and --overwrite"
             ) from error
-        return features
+        except tf.errors.OpError as error:
+            reason = error.message.strip().splitlines()[0] if error.message.strip() else type(error).__name__
+            raise ExtractionError(
+                f"{self._placement.description} failed to run the network: {reason}; what was committed is kept: "
+                "run again, and see `pool3 doctor` where it fails again"
+            ) from error
 
+    def _spread(self, batches: Sequence[Any]) -> Any:
+        """A batch for each replica."""
+        import tensorflow as tf
 
-class Images(Protocol):
-    """What `in_streams` needs of a batch."""
-
-    @property
-    def images(self) -> Any:
-        """What the network takes."""
-
-
-B = TypeVar("B", bound=Images)
-
-
-def in_streams(
-    runner: Callable[[Any], NDArray[np.float32]], batches: Iterator[B], streams: int
-) -> Generator[tuple[B, NDArray[np.float32]], None, None]:
-    """Run batches on several threads at once and yield each with its features, in the order given.
-
-    One network alone leaves cores idle where a layer is too small for all of them, and between two batches; another
-    batch fills these gaps. (Two streams against one on two cores of Zen 4: 35.6 against 32.5 images/s in bfloat16.)
-
-    Args:
-        runner: from a batch's images to its features.
-        batches: what to run; taken as threads become free, and one more.
-        streams: how many run at a time.
-    """
-    with ThreadPoolExecutor(streams, "pool3-stream") as pool:
-        running: deque[tuple[B, Future[NDArray[np.float32]]]] = deque()
-        try:
-            for batch in batches:
-                running.append((batch, pool.submit(runner, batch.images)))
-                if len(running) > streams:
-                    yield _finished(running)
-            while running:
-                yield _finished(running)
-        finally:
-            for _, future in running:
-                future.cancel()
-
-
-def _finished(running: deque[tuple[B, Future[NDArray[np.float32]]]]) -> tuple[B, NDArray[np.float32]]:
-    batch, future = running.popleft()
-    return batch, future.result()
+        missing = self.replicas - len(batches)
+        every = [*batches, *(tf.zeros(self.input_spec.shape, self.input_spec.dtype) for _ in range(missing))]
+        # On the host first: TensorFlow copies each to its own replica.
+        with tf.device("/CPU:0"):
+            tensors = [tf.convert_to_tensor(batch, self.input_spec.dtype) for batch in every]
+        for tensor in tensors:
+            tensor.shape.assert_is_compatible_with(self.input_spec.shape)
+        if self._strategy is None:
+            return tensors[0]
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tensors[context.replica_id_in_sync_group]
+        )

@@ -14,11 +14,18 @@ from pool3.store.schema import STORAGES
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 """Precisions that a run may ask for; ``auto`` is the quickest one of the device that the network is known to bear."""
 
+XLA = ("auto", "on", "off")
+"""Whether XLA compiles the network; ``auto``: on a GPU."""
+
 CPU_BATCH_SIZE = 8
 """Images a step on a CPU: with two steps at a time, more gain nothing and fill its caches."""
 
-GPU_BATCH_SIZE = 64
-"""Images a step on a GPU."""
+GPU_BATCH_SIZES = (16, 256)
+"""Fewest and most images a step on a GPU that pool3 chooses."""
+
+GPU_BYTES_PER_IMAGE = 64 << 20
+"""Device memory that is reckoned for an image of a step. Of Inception-v3's activations the largest are 5.5 MB in
+float32; the rest is room for algorithms' workspaces and for two steps at a time. An estimate, not measured on a GPU."""
 
 SHARD_ROWS = 1024
 """Most images committed at a time, before rounding to whole batches: a minute of work on two cores."""
@@ -30,7 +37,7 @@ MAX_DECODERS = 8
 """Most decode workers unless more are asked for: each holds a decoded batch, 33 MiB of 32 images at 299²."""
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_DEVICES = re.compile(r"auto|cpu|gpu(:\d+)?")
+_DEVICES = re.compile(r"auto|(cpu|gpu)(:\d+(,\d+)*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,8 @@ class ExtractSpec:
         storage: dtype of the stored features, ``float32`` or ``float16``.
         batch_size: images a step; 0 lets pool3 choose.
         workers: batches decoded at a time; 0 lets pool3 choose. No number depends on it.
-        devices: ``auto``, ``cpu``, ``gpu`` or ``gpu:N``.
+        devices: see `pool3.devices.choose_devices`.
+        xla: compile the network by XLA: ``auto`` (on a GPU), ``on`` or ``off``.
         offline: never touch the network to fetch weights.
 
     Raises:
@@ -60,6 +68,7 @@ class ExtractSpec:
     batch_size: int = 0
     workers: int = 0
     devices: str = "auto"
+    xla: str = "auto"
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -78,7 +87,12 @@ class ExtractSpec:
         if self.batch_size < 0:
             raise SpecError(f"The batch size must be at least 1, or 0 for auto; received {self.batch_size}.")
         if not _DEVICES.fullmatch(self.devices):
-            raise SpecError(f"Unknown devices {self.devices!r}; choose auto, cpu, gpu or gpu:N.")
+            raise SpecError(f"Unknown devices {self.devices!r}; choose auto, cpu, gpu or gpu:0,1.")
+        listed = self.devices.partition(":")[2].split(",")
+        if len(set(listed)) < len(listed):
+            raise SpecError(f"--devices {self.devices} names a device twice.")
+        if self.xla not in XLA:
+            raise SpecError(f"Unknown xla {self.xla!r}; choose one of {', '.join(XLA)}.")
 
     @property
     def decoders(self) -> int:

@@ -33,6 +33,7 @@ PROVENANCE = Provenance(
     route="host",
     threads=2,
     device="CPU",
+    compiler="grappler",
     tf32=False,
     libraries={"numpy": "2.0", "tensorflow": "2.21"},
     source="images",

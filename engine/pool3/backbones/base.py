@@ -159,13 +159,21 @@ class Backbone(ABC):
         return (tf.cast(pixels, tf.float32) - self.preprocessing.offset) * self.preprocessing.scale
 
     @abstractmethod
-    def build(self, tensors: Tensors, features: tuple[str, ...], precision: str = "float32") -> Network:
+    def build(
+        self,
+        tensors: Tensors,
+        features: tuple[str, ...],
+        precision: str = "float32",
+        *,
+        variables: bool = False,
+    ) -> Network:
         """Make the inference network that returns the named features, batch norm folded.
 
         Args:
             tensors: the trained ones, by canonical name.
             features: names of those wanted.
             precision: dtype of the convolutions, see `pool3.backbones.ops`.
+            variables: hold weights as variables instead of constants, see there too.
         """
 
 

@@ -90,15 +90,21 @@ class EfficientNetLite0(Backbone):
             {"head": (7, 7, 1280), "pool": (1280,), "logits": (1000,), "softmax": (1000,)}
         )
 
-    def build(self, tensors: Tensors, features: tuple[str, ...], precision: str = "float32") -> Network:
+    def build(
+        self,
+        tensors: Tensors,
+        features: tuple[str, ...],
+        precision: str = "float32",
+        *,
+        variables: bool = False,
+    ) -> Network:
         """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf
 
-        folded = self.folded(tensors)
-        ops = Ops(precision)
+        ops = Ops(precision, self.folded(tensors), variables=variables)
 
         def conv(layer: ConvLayer, x: Any, *, activate: bool = True) -> Any:
-            x = ops.conv(x, folded[layer.scope], layer.stride, layer.padding, depthwise=layer.depthwise)
+            x = ops.conv(x, layer.scope, layer.stride, layer.padding, depthwise=layer.depthwise)
             return tf.nn.relu6(x) if activate else x
 
         def network(pixels: Any) -> dict[str, Any]:

@@ -199,15 +199,21 @@ class InceptionV3(Backbone):
         self.dense = MappingProxyType({"softmax/weights": (2048, classes), "softmax/biases": (classes,)})
         self.features = MappingProxyType({**_FEATURES, "logits": (classes,), "softmax": (classes,)})
 
-    def build(self, tensors: Tensors, features: tuple[str, ...], precision: str = "float32") -> Network:
+    def build(
+        self,
+        tensors: Tensors,
+        features: tuple[str, ...],
+        precision: str = "float32",
+        *,
+        variables: bool = False,
+    ) -> Network:
         """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf
 
-        folded = self.folded(tensors)
-        ops = Ops(precision)
+        ops = Ops(precision, self.folded(tensors), variables=variables)
 
         def conv(scope: str, step: Conv, x: Any) -> Any:
-            return tf.nn.relu(ops.conv(x, folded[scope], step.stride, step.padding))
+            return tf.nn.relu(ops.conv(x, scope, step.stride, step.padding))
 
         def pool(step: Pool, x: Any) -> Any:
             op = ops.average_pool if step.kind == "avg" else ops.max_pool

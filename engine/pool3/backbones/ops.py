@@ -6,6 +6,8 @@ are taken in float32, and so is the classifier. On the CPU oneDNN sums the produ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -19,12 +21,26 @@ class Ops:
 
     Args:
         precision: ``float32``, ``bfloat16`` or ``float16``.
+        folded: each layer's scope → weights (kh, kw, in, out), or (kh, kw, in, 1) depthwise, and bias (out,).
+        variables: hold them as variables of the scope that this is called in. Else they become constants of the graph
+            that calls `conv`, so that TensorFlow can lay them out once.
     """
 
-    def __init__(self, precision: str) -> None:
+    def __init__(
+        self,
+        precision: str,
+        folded: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]],
+        *,
+        variables: bool = False,
+    ) -> None:
         import tensorflow as tf
 
         self._dtype = tf.dtypes.as_dtype(precision)
+        hold = partial(tf.Variable, trainable=False) if variables else np.asarray
+        self._folded = {
+            scope: [hold(array.astype(self._dtype.as_numpy_dtype, copy=False)) for array in arrays]
+            for scope, arrays in folded.items()
+        }
 
     def enter(self, x: Any) -> Any:
         """(…) of any numeric dtype → the precision's."""
@@ -41,19 +57,16 @@ class Ops:
     def conv(
         self,
         x: Any,
-        folded: tuple[NDArray[np.float32], NDArray[np.float32]],
+        scope: str,
         stride: int,
         padding: Padding,
         *,
         depthwise: bool = False,
     ) -> Any:
-        """Convolve (B, H, W, in) with weights (kh, kw, in, out), or (kh, kw, in, 1) depthwise, and add the bias (out,).
-
-        The weights become constants of the graph that calls it, so that TensorFlow can lay them out once.
-        """
+        """Convolve (B, H, W, in) with a layer's weights and add its bias."""
         import tensorflow as tf
 
-        weights, bias = (tf.constant(array.astype(self._dtype.as_numpy_dtype)) for array in folded)
+        weights, bias = (tf.convert_to_tensor(held) for held in self._folded[scope])
         if depthwise:
             x = tf.nn.depthwise_conv2d(x, weights, (1, stride, stride, 1), padding)
         else:

@@ -46,7 +46,8 @@ def extract(
     ] = "float32",
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Images a step.")] = "auto",
     workers: Annotated[str, typer.Option(metavar="auto|N", help="Batches decoded at a time.")] = "auto",
-    devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:N.")] = "auto",
+    devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:0,1: one replica each.")] = "auto",
+    xla: Annotated[str, typer.Option(help="Compile by XLA: auto (on a GPU), on or off.")] = "auto",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take the first N images.", show_default=False)
     ] = None,
@@ -82,6 +83,7 @@ def extract(
         batch_size=parse_count(batch_size, "--batch-size"),
         workers=parse_count(workers, "--workers"),
         devices=devices,
+        xla=xla,
         offline=offline,
     )
     result = run(

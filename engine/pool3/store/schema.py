@@ -71,6 +71,7 @@ class Provenance:
         route: where images were resized (see docs/architecture.md).
         threads: intra-op threads of TensorFlow, 0 where TensorFlow chose.
         device: what ran the network.
+        compiler: what compiled it: ``grappler``, TensorFlow's graph optimizer, or ``xla``.
         tf32: whether TensorFloat-32 was allowed in float32.
         libraries: library → version, of all that can change a number.
         source: what the user gave as the source.
@@ -96,6 +97,7 @@ class Provenance:
     route: str
     threads: int
     device: str
+    compiler: str
     tf32: bool
     libraries: dict[str, str]
     source: str
@@ -173,6 +175,7 @@ ENVIRONMENT = (
     "route",
     "threads",
     "device",
+    "compiler",
     "tf32",
     "libraries",
 )

@@ -37,6 +37,7 @@ class FeatureWriter:
         provenance: the recorded one: a resumed run keeps the batch size of the run that began the file.
         inputs: images in the source.
         rows_per_shard: images in a range, as the run that began the file chose.
+        batch_size: what rows are computed with from now on; it enters ``/environments``.
         rows: count of rows committed so far.
         failures: count of failures committed so far.
     """
@@ -45,6 +46,7 @@ class FeatureWriter:
     provenance: Provenance
     inputs: int
     rows_per_shard: int
+    batch_size: int
     rows: int
     failures: int
 
@@ -53,7 +55,8 @@ class FeatureWriter:
     ) -> None:
         self.path = path
         self.provenance = manifest.provenance
-        self._environment = provenance.environment() | {"batch_size": self.provenance.batch_size}
+        self.batch_size = self.provenance.batch_size
+        self._run_environment = provenance.environment()
         self.inputs = manifest.inputs
         self.rows_per_shard = manifest.rows_per_shard
         self.rows = self.failures = 0
@@ -266,7 +269,7 @@ class FeatureWriter:
             raise StoreError(
                 f"{self.path}: {start} to {stop} is not pending; commit the ranges of pending(), or parts of them"
             )
-        self._write(rows, spanning(start, stop, self._environment))
+        self._write(rows, spanning(start, stop, self._environment()))
         self._account(limits, len(rows.source_index), len(rows.failures))
 
     def failed(self) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
@@ -305,8 +308,12 @@ class FeatureWriter:
                 before, environments = shard.rows(), shard.footer.environments
         rows = before.amended(patch)
         indices = patch.source_index.tolist()
-        self._write(rows, repainted(environments, indices, self._environment))
+        self._write(rows, repainted(environments, indices, self._environment()))
         self._account(limits, len(rows.source_index), len(rows.failures))
+
+    def _environment(self) -> dict[str, object]:
+        """What computes the rows that are committed now."""
+        return self._run_environment | {"batch_size": self.batch_size}
 
     def _write(self, rows: Rows, environments: Environments) -> None:
         manifest = self._manifest

@@ -1,0 +1,71 @@
+"""Several steps at a time: what fills the gaps that one step leaves on its device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+STREAMS = 2
+"""Steps that a network runs at a time, see `in_streams`; a third gained nothing."""
+
+
+class Images(Protocol):
+    """What `in_streams` needs of a batch."""
+
+    @property
+    def images(self) -> Any:
+        """What the network takes."""
+
+
+class Network(Protocol):
+    """What `in_streams` needs of a network; a `pool3.runtime.Runner` has it."""
+
+    @property
+    def replicas(self) -> int:
+        """Batches that one call takes at most."""
+
+    def run(self, batches: Sequence[Any]) -> list[NDArray[np.float32]]:
+        """Compute the features of each batch's images."""
+
+
+B = TypeVar("B", bound=Images)
+_Running = deque[tuple[list[B], Future[list[NDArray[np.float32]]]]]
+
+
+def in_streams(
+    network: Network, batches: Iterator[B], streams: int
+) -> Generator[tuple[B, NDArray[np.float32]], None, None]:
+    """Run batches on several threads at once and yield each with its features, in the order given.
+
+    One step takes a batch for each replica. One step alone leaves cores idle where a layer is too small for all of
+    them, and between two steps; another one fills these gaps. (Two streams against one on two cores of Zen 4: 35.6
+    against 32.5 images/s in bfloat16.)
+
+    Args:
+        network: computes the features.
+        batches: what to run; taken as threads become free, and one step more.
+        streams: how many steps run at a time.
+    """
+    with ThreadPoolExecutor(streams, "pool3-stream") as pool:
+        running: _Running[B] = deque()
+        try:
+            while step := list(islice(batches, network.replicas)):
+                running.append((step, pool.submit(network.run, [batch.images for batch in step])))
+                if len(running) > streams:
+                    yield from _finished(running)
+            while running:
+                yield from _finished(running)
+        finally:
+            for _, future in running:
+                future.cancel()
+
+
+def _finished(running: _Running[B]) -> Iterator[tuple[B, NDArray[np.float32]]]:
+    step, future = running.popleft()
+    return zip(step, future.result(), strict=True)
