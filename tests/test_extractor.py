@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import pool3
 from pool3 import Extractor, ExtractSpec
-from pool3.errors import ExtractionError, OutputExistsError, SourceError, SpecError
+from pool3.errors import OutputExistsError, SourceError, SpecError
 from pool3.extractor import _rows_per_shard
-from pool3.sources import open_source
 from tests.images import pixels, write_folder, write_image
 
 SPEC = ExtractSpec(backbone="efficientnet_lite0", devices="cpu", batch_size=8)
