@@ -12,8 +12,9 @@ import tensorflow as tf
 import pool3
 from pool3 import ExtractSpec, devices, nvml
 from pool3.errors import DeviceError, DeviceMemoryError, ExtractionError, SpecError
-from pool3.extractor import Extractor, gpu_batch_size
+from pool3.extractor import Extractor
 from pool3.runtime import Runner
+from pool3.tuning import gpu_batch_size
 
 POOL3 = (sys.executable, "-m", "pool3.cli")
 COUNT = 21

@@ -180,5 +180,5 @@ def test_an_explicit_request_warns_and_is_kept_by_runs_that_go_on(images, tmp_pa
 
 
 def test_two_streams_give_the_bits_of_one(monkeypatch, images, full) -> None:
-    monkeypatch.setattr("pool3.extractor.STREAMS", 1)
+    monkeypatch.setattr("pool3.tuning.STREAMS", 1)
     np.testing.assert_array_equal(extractor("float32").embed(images), full)

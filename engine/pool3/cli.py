@@ -20,6 +20,7 @@ from pool3.commands import (
     info,
     interrupts,
     merge,
+    tune,
     verify,
     weights,
 )
@@ -59,6 +60,7 @@ app.command()(classify.classify)
 app.command()(export.export)
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)
+app.command()(tune.tune)
 app.command()(experiments.demo)
 app.command()(experiments.cifar10)
 

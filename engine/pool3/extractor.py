@@ -21,22 +21,15 @@ from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
 from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
-from pool3.precision import CHECKED, NONE, Choice, choose, smallest_cosine
+from pool3.precision import CHECKED, NONE, Choice, choose, expected, smallest_cosine
 from pool3.result import ExtractResult
 from pool3.runtime import Runner
 from pool3.sources import LimitSource, SelectionSource, Source, Unreadable, open_source
-from pool3.spec import (
-    CPU_BATCH_SIZE,
-    GPU_BATCH_SIZES,
-    GPU_BYTES_PER_IMAGE,
-    SHARD_BYTES,
-    SHARD_ROWS,
-    ExtractSpec,
-    failure_limit,
-)
+from pool3.spec import SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
 from pool3.store import Failure, FeatureWriter, Provenance, recorded
-from pool3.streams import STREAMS, in_streams
+from pool3.streams import in_streams
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock
+from pool3.tuning import default_shape, remembered
 from pool3.weights import load_weights
 
 Ranges = list[tuple[int, int]]
@@ -79,7 +72,10 @@ class Extractor:
             self.placement: Placement = choose_devices(self.spec.devices)
             if self.placement.warning:
                 warnings.warn(self.placement.warning, stacklevel=2)
-            self.xla = self.spec.xla == "on" or (self.spec.xla == "auto" and self.placement.on_gpu)
+            self.xla = self.spec.uses_xla(on_gpu=self.placement.on_gpu)
+            likely = expected(self.spec.precision, self.backbone, self.placement)
+            tuned = remembered(self.backbone, self.placement, likely, xla=self.xla)
+            self._shape = tuned or default_shape(self.placement)
             self.weights = load_weights(
                 self.backbone,
                 self.spec.weights,
@@ -116,7 +112,9 @@ class Extractor:
         parts: list[NDArray[np.float32]] = []
         failures: list[Failure] = []
         try:
-            with closing(in_streams(runner, pipeline.batches([(0, len(source))]), STREAMS)) as done:
+            with closing(
+                in_streams(runner, pipeline.batches([(0, len(source))]), self._shape.streams)
+            ) as done:
                 for batch, features in done:
                     parts.append(features[batch.valid])
                     failures.extend(batch.failures)
@@ -298,7 +296,10 @@ class Extractor:
         try:
             with clock.stage("compile"):
                 runner.compile()
-            with closing(in_streams(runner, batches, STREAMS)) as done, Committer(timed_commit) as committer:
+            with (
+                closing(in_streams(runner, batches, self._shape.streams)) as done,
+                Committer(timed_commit) as committer,
+            ):
                 for start, stop in ranges:
                     gathered = committer.begin(begin(start))
                     while gathered.stop < stop:
@@ -319,8 +320,7 @@ class Extractor:
         return []
 
     def _batch_size(self, images: int) -> int:
-        usual = gpu_batch_size(self.placement.memory_bytes) if self.placement.on_gpu else CPU_BATCH_SIZE
-        return self.spec.batch_size or max(1, min(usual, images))
+        return self.spec.batch_size or max(1, min(self._shape.batch_size, images))
 
     def _choose_precision(self, images: Source, batch_size: int, begun: Provenance | None) -> Choice:
         """Choose the precision of a run; one that goes on with another keeps what that one chose or was asked for."""
@@ -420,13 +420,6 @@ def _rows_per_shard(batch_size: int, width: int) -> int:
     """Images committed at a time: whole batches, within `SHARD_ROWS` and `SHARD_BYTES` where one batch is."""
     rows = min(SHARD_ROWS, SHARD_BYTES // (4 * width))
     return max(1, rows // batch_size) * batch_size
-
-
-def gpu_batch_size(memory_bytes: int | None) -> int:
-    """Images a step on GPUs of so much memory each: a power of two, the least where the memory is not known."""
-    least, most = GPU_BATCH_SIZES
-    images = (memory_bytes or 0) // GPU_BYTES_PER_IMAGE
-    return max(least, min(most, 1 << max(0, images.bit_length() - 1)))
 
 
 def _halved(batch_size: int, error: DeviceMemoryError) -> int:

@@ -79,6 +79,14 @@ def choose(
     return Choice(fast, reason, cosine)
 
 
+def expected(asked: str, backbone: Backbone, placement: Placement) -> str:
+    """The precision that a run will have unless its own images speak against it; `asked` as for `choose`."""
+    if asked != "auto":
+        return asked
+    contract = backbone.contracts.get(fast := choose_precision(placement)[0])
+    return fast if contract is not None and contract.holds else "float32"
+
+
 def smallest_cosine(reduced: NDArray[np.float32], full: NDArray[np.float32]) -> float:
     """Smallest cosine of the angle between rows; `NONE` without rows, and where a row has a value that is no number.
 

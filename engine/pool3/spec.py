@@ -94,6 +94,10 @@ class ExtractSpec:
         if self.xla not in XLA:
             raise SpecError(f"Unknown xla {self.xla!r}; choose one of {', '.join(XLA)}.")
 
+    def uses_xla(self, *, on_gpu: bool) -> bool:
+        """Whether XLA compiles the network on such devices."""
+        return self.xla == "on" or (self.xla == "auto" and on_gpu)
+
     @property
     def decoders(self) -> int:
         """The workers that run: 0 resolved to the processors that this process may use, at most `MAX_DECODERS`."""
