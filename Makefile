@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run cifar10 test lint types format bench bench-peers wheel clean
+.PHONY: help setup setup-dev run cifar10 test lint types format bench bench-peers setup-gpu test-gpu bench-gpu wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,16 @@ bench: setup ## images a second, beside the blog's 33.3 and the blog's own loop
 
 bench-peers: setup ## the same beside OpenVINO, ONNX Runtime and torch-fidelity; a short look: QUICK=1
 	$(BIN)/python -m bench.peers --output-dir $(OUT)/bench --environment $(OUT)/peers-venv $(if $(QUICK),--quick --rounds 3)
+
+setup-gpu: setup-dev ## the same for a machine with NVIDIA GPUs: CUDA's libraries and cuML
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,gpu,intelex,tables]'
+	$(BIN)/pool3 doctor
+
+test-gpu: setup-gpu ## the tests that need a GPU
+	$(BIN)/python -m pytest -m gpu $(PYTEST)
+
+bench-gpu: setup-gpu ## GPUs beside their own limit, by count, precision and batch size; some of them: DEVICES=gpu:0,1
+	$(BIN)/python -m bench.gpu --output-dir $(OUT)/bench $(if $(DEVICES),--devices $(DEVICES))
 
 wheel: setup-dev ## build the wheel into dist/
 	$(BIN)/python -m build --wheel

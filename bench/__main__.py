@@ -24,6 +24,10 @@ def main() -> int:
         from bench import precision
 
         return precision.main(sys.argv[2:])
+    if sys.argv[1:2] == ["gate"]:
+        from bench.gate import gate
+
+        return gate.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--output-dir", type=Path, default=Path("out/bench"), help="where the JSON goes")
     parser.add_argument("--repeats", type=int, default=5, help="samples of each case (default: 5)")

@@ -108,7 +108,7 @@ def _forward(batch_size: int, precision: str) -> Callable[[], _Call]:
     return setup
 
 
-def _folder(folder: Path, count: int, height: int, width: int) -> Path:
+def folder_of_jpegs(folder: Path, count: int, height: int, width: int) -> Path:
     """A folder of JPEG files with the smooth content of photographs, so that they compress like them."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
@@ -122,7 +122,7 @@ def _folder(folder: Path, count: int, height: int, width: int) -> Path:
 
 def _decode(folder: Path, count: int, height: int, width: int) -> _Call:
     """The pipeline without a network: read, hash, decode, resize to 299² and batch."""
-    source = open_source(_folder(folder, count, height, width))
+    source = open_source(folder_of_jpegs(folder, count, height, width))
 
     def call() -> None:
         pipeline = Pipeline(source, INCEPTION_V3.preprocessing, 32, "host")
@@ -135,7 +135,7 @@ def _decode(folder: Path, count: int, height: int, width: int) -> _Call:
 
 def _hash(folder: Path, count: int, height: int, width: int) -> _Call:
     """What the pipeline adds to every image for ``/content_sha256``: its digest, without the reading."""
-    source = open_source(_folder(folder, count, height, width))
+    source = open_source(folder_of_jpegs(folder, count, height, width))
     contents = [content for content in source.read(0, count) if isinstance(content, bytes)]
 
     def call() -> None:
@@ -241,7 +241,7 @@ def _plain_write(folder: Path, shards: int) -> _Call:
 
 def _end_to_end(folder: Path) -> _Call:
     """A folder of JPEG files to a sealed feature file; start-up and compilation left out."""
-    images = _folder(folder / "images", END_TO_END_IMAGES, 32, 32)
+    images = folder_of_jpegs(folder / "images", END_TO_END_IMAGES, 32, 32)
     extractor = Extractor(ExtractSpec(backbone="inception_v3", weights="random:0"))
 
     def call() -> float:

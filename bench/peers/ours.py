@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.graph2015 import graph_2015, session_2015
 from bench.peers.contender import SINGLE_IMAGES, Contender, Features, Measure, Pixels, Setup, UnavailableError
@@ -35,12 +34,14 @@ START_UP = ("compile", "precision")
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    images: NDArray[np.float32]
+    images: Any  # a tensor, as the pipeline hands it on
 
 
 def network(setup: Setup, precision: str) -> Contender:
     """The network alone, from float32 pixels of its size: batches in streams as a run has them, and single images."""
     start_tensorflow()
+    import tensorflow as tf
+
     placement = choose_devices(DEVICE)
     able, reason = choose_precision(placement)
     if precision not in ("float32", able):
@@ -66,7 +67,8 @@ def network(setup: Setup, precision: str) -> Contender:
                 yield features
 
     def split(pixels: Pixels, size: int) -> list[_Batch]:
-        return [_Batch(pixels[i : i + size].astype(np.float32)) for i in range(0, len(pixels), size)]
+        with tf.device("/CPU:0"):
+            return [_Batch(tf.cast(pixels[i : i + size], tf.float32)) for i in range(0, len(pixels), size)]
 
     batches = split(setup.pixels(setup.images), CPU_BATCH_SIZE)
     singles = split(setup.pixels(SINGLE_IMAGES), 1)
@@ -97,12 +99,12 @@ def network(setup: Setup, precision: str) -> Contender:
 def end_to_end(setup: Setup, precision: str) -> Contender:
     """A folder of JPEG files to a sealed feature file."""
     start_tensorflow()
-    from bench.cases import _folder
+    from bench.cases import folder_of_jpegs
 
     small, photos = (SMALL_QUICK, PHOTOS_QUICK) if setup.quick else (SMALL, PHOTOS)
     folders = {
-        "32x32": (_folder(setup.folder / "32x32", small, 32, 32), small),
-        "500x375": (_folder(setup.folder / "500x375", photos, 375, 500), photos),
+        "32x32": (folder_of_jpegs(setup.folder / "32x32", small, 32, 32), small),
+        "500x375": (folder_of_jpegs(setup.folder / "500x375", photos, 375, 500), photos),
     }
     extractor = Extractor(ExtractSpec(weights="random:0", devices=DEVICE, precision=precision))
     facts: dict[str, Any] = {"images": {name: count for name, (_, count) in folders.items()}}

@@ -48,9 +48,11 @@ class _Asynchronous:
         return np.split(full, count // self._batch_size)
 
     def run(self, batches: list[NDArray[np.float32]]) -> Features:
+        import openvino as ov
+
         self._outputs = [np.empty(0, np.float32)] * len(batches)
         for index, batch in enumerate(batches):
-            self._queue.start_async({0: batch}, index)
+            self._queue.start_async({0: ov.Tensor(batch, shared_memory=True)}, index)
         self._queue.wait_all()
         return np.concatenate(self._outputs)
 
@@ -86,7 +88,8 @@ def contender(setup: Setup, precision: str) -> Contender:
 
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _type(precision)}
     single = core.compile_model(models[1], "CPU", hints).create_infer_request()
-    images = np.split(_nchw(setup.pixels(SINGLE_IMAGES)), SINGLE_IMAGES)
+    pixels_one_by_one = np.split(_nchw(setup.pixels(SINGLE_IMAGES)), SINGLE_IMAGES)
+    images = [ov.Tensor(image, shared_memory=True) for image in pixels_one_by_one]
 
     def one_by_one() -> None:
         for image in images:

@@ -53,7 +53,7 @@ def rate_table(samples: Samples, differences: Mapping[str, float]) -> str:
         off = f"{differences[name]:.0e}" if name in differences else "–"
         figures = (statistics.median(rates), percentile(rates, 20), percentile(rates, 80))
         rows.append((name, *(f"{figure:.2f}" for figure in figures), off))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def ratio_table(found: Mapping[tuple[str, str], Ratio | None]) -> str:
@@ -61,10 +61,11 @@ def ratio_table(found: Mapping[tuple[str, str], Ratio | None]) -> str:
     rows: list[Sequence[str]] = [("ratio of medians", "", "95 % interval")]
     for (a, b), r in found.items():
         rows.append((f"{a} ÷ {b}", *((f"{r.value:.3f}", f"{r.low:.3f} – {r.high:.3f}") if r else ("–", "–"))))
-    return _aligned(rows)
+    return aligned(rows)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table as text: the first row is its head, the first column stands on the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

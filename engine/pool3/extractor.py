@@ -20,7 +20,7 @@ from pool3.backbones import get_backbone
 from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
-from pool3.pipeline import DECODER, DECODER_PIXELS, Batch, Pipeline, content_sha256
+from pool3.pipeline import DECODER, DECODER_FAST, DECODER_PIXELS, Batch, Pipeline, content_sha256
 from pool3.precision import CHECKED, NONE, Choice, choose, expected, smallest_cosine
 from pool3.result import ExtractResult
 from pool3.runtime import Runner
@@ -358,12 +358,19 @@ class Extractor:
             )
             # The last shape alone: each compiled network holds the weights once more.
             self._runner = (shape, runner)
-        workers = self.spec.decoders
-        return runner, Pipeline(source, self.backbone.preprocessing, batch_size, runner.route, workers)
+        return runner, Pipeline(
+            source,
+            self.backbone.preprocessing,
+            batch_size,
+            runner.route,
+            workers=self.spec.decoders,
+            fast_decode=self.spec.fast_decode,
+        )
 
     def _provenance(self, source: Source, batch_size: int, choice: Choice) -> Provenance:
         import tensorflow as tf
 
+        decoder = DECODER_FAST if self.spec.fast_decode else DECODER
         return Provenance(
             pool3_version=__version__,
             pool3_commit=provenance.commit(),
@@ -374,7 +381,7 @@ class Extractor:
             weights_sha256=self.weights.sha256,
             tensor_digest=self.weights.tensor_digest,
             preprocessing=str(self.backbone.preprocessing),
-            decoder=DECODER if source.image_shape is None else DECODER_PIXELS,
+            decoder=decoder if source.image_shape is None else DECODER_PIXELS,
             precision=choice.precision,
             precision_reason=choice.reason,
             precision_cosine=choice.cosine,

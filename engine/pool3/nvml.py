@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +71,101 @@ def query() -> Nvml:
         return Nvml((), "", f"NVML: {error}")
     finally:
         pynvml.nvmlShutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What GPUs did while they were watched, summed or averaged over them.
+
+    Attributes:
+        utilisation: mean share of the time that a kernel ran, 0 to 1.
+        memory_bytes: most memory in use at a time, all processes.
+        watts: mean power.
+        joules: energy.
+        throttled: whether a clock was ever held down by heat or power.
+    """
+
+    utilisation: float
+    memory_bytes: int
+    watts: float
+    joules: float
+    throttled: bool
+
+
+class Watch:
+    """Samples GPUs on a thread of its own while the block runs; `usage` is None where NVML has nothing to say.
+
+    Args:
+        name: product name of the GPUs to watch; NVML numbers them in another order than CUDA.
+        count: how many of that name, the first in NVML's order.
+    """
+
+    INTERVAL_SECONDS = 0.05
+
+    def __init__(self, name: str, count: int) -> None:
+        self.usage: Usage | None = None
+        self._name, self._count = name, count
+        self._samples: list[tuple[float, float, int, float, bool]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pool3-nvml", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        if len(self._samples) < 2:
+            return
+        times, shares, memory, watts, throttled = zip(*self._samples, strict=True)
+        # By trapezoids, since not every GPU counts its energy.
+        joules = sum(
+            (b - a) * (p + q) / 2 for (a, b), (p, q) in zip(pairwise(times), pairwise(watts), strict=True)
+        )
+        seconds = times[-1] - times[0]
+        self.usage = Usage(
+            sum(shares) / len(shares),
+            max(memory),
+            joules / seconds if seconds else watts[-1],
+            joules,
+            any(throttled),
+        )
+
+    def _run(self) -> None:
+        import pynvml
+
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return
+        try:
+            every = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
+            handles = [h for h in every if str(pynvml.nvmlDeviceGetName(h)) == self._name][: self._count]
+            while handles:
+                self._samples.append(self._sample(handles))
+                if self._ended.wait(self.INTERVAL_SECONDS):
+                    self._samples.append(self._sample(handles))
+                    return
+        except pynvml.NVMLError:
+            self._samples.clear()  # a GPU that does not tell all of it: no figure is better than half of one
+        finally:
+            pynvml.nvmlShutdown()
+
+    @staticmethod
+    def _sample(handles: Sequence[Any]) -> tuple[float, float, int, float, bool]:
+        import pynvml
+
+        held_down = (
+            pynvml.nvmlClocksThrottleReasonHwSlowdown
+            | pynvml.nvmlClocksThrottleReasonSwPowerCap
+            | pynvml.nvmlClocksThrottleReasonSwThermalSlowdown
+            | pynvml.nvmlClocksThrottleReasonHwThermalSlowdown
+        )
+        return (
+            time.perf_counter(),
+            sum(pynvml.nvmlDeviceGetUtilizationRates(h).gpu for h in handles) / 100 / len(handles),
+            sum(int(pynvml.nvmlDeviceGetMemoryInfo(h).used) for h in handles),
+            sum(pynvml.nvmlDeviceGetPowerUsage(h) for h in handles) / 1000,
+            any(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(h) & held_down for h in handles),
+        )

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,14 @@ from pool3.store import Failure
 DECODER = "tf.io.decode_image(channels=3, expand_animations=False), JPEG by its default IDCT"
 """What turns files into pixels, as the feature file records it. On a JPEG it gives the pixels of
 ``DecodeJpeg(channels=3)``, the first op of the 2015 graph; on an animation, the first frame."""
+
+DECODER_FAST = (
+    f"{DECODER}, large JPEGs scaled by DCT to the smallest of 1/2, 1/4 and 1/8 not below the network's size"
+)
+"""The same with ``--fast-decode``: other pixels, and so other features, for less work."""
+
+_SCALES = (8, 4, 2)
+"""Divisors of the sides that libjpeg can scale by while it decodes, of which the largest that fits is taken."""
 
 DECODER_PIXELS = "none: the source holds pixels"
 
@@ -168,6 +176,7 @@ class Pipeline:
         batch_size: rows a batch.
         route: ``device`` (the source's images have one size: uint8 batches) or ``host`` (float32, resized here).
         workers: spans decoded at a time.
+        fast_decode: decode large JPEGs at a fraction of their size.
         read_seconds: time spent reading and hashing by the batches so far; it passes beside the other stages.
     """
 
@@ -176,6 +185,7 @@ class Pipeline:
     batch_size: int
     route: str
     workers: int = 2
+    fast_decode: bool = False
     read_seconds: float = 0.0
 
     def batches(self, ranges: Sequence[tuple[int, int]]) -> Iterator[Batch]:
@@ -236,7 +246,7 @@ class Pipeline:
         dataset = tf.data.Dataset.from_generator(lambda: reader.read(ranges), output_signature=signature)
         if self.route == "host":
             size = self.preprocessing.size
-            decode = _decoder(self.preprocessing)
+            decode = _decoder(self.preprocessing, self.fast_decode)
 
             def decode_span(contents: Any, shapes: Any) -> Any:
                 return tf.map_fn(
@@ -246,7 +256,12 @@ class Pipeline:
                 )
 
             dataset = dataset.map(decode_span, num_parallel_calls=self.workers, deterministic=True)
-        return dataset.prefetch(_SPANS_AHEAD)
+        options = tf.data.Options()
+        options.deterministic = True
+        # What is decoded at a time and ahead is fixed above. Autotuning would add buffers of its own, up to half of
+        # the free memory.
+        options.autotune.enabled = False
+        return dataset.prefetch(_SPANS_AHEAD).with_options(options)
 
     def _one_by_one(self, reader: _Reader, span: _Span) -> tuple[Any, dict[int, Failure]]:
         """Decode each image of a span by itself, since one of them failed; return the images and the failures."""
@@ -255,7 +270,7 @@ class Pipeline:
         size = self.preprocessing.size
         images = np.zeros((self.batch_size, size, size, 3), np.float32)
         failed: dict[int, Failure] = {}
-        decode = _decoder(self.preprocessing)
+        decode = _decoder(self.preprocessing, self.fast_decode)
         contents, shapes = reader.pack(span)
         for offset in range(len(span.contents)):
             try:
@@ -279,7 +294,7 @@ def _undecodable() -> Any:
 
 
 @cache
-def _decoder(preprocessing: Preprocessing) -> Any:
+def _decoder(preprocessing: Preprocessing, fast: bool) -> Any:
     """A graph function: one image's bytes (or raw pixels) and its shape, see `_Reader.pack` → (S, S, 3) float32."""
     import tensorflow as tf
 
@@ -296,11 +311,26 @@ def _decoder(preprocessing: Preprocessing) -> Any:
             lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
         )
 
+    def scaled(content: Any) -> Any:
+        """A JPEG at the largest divisor of its sides that leaves both no smaller than the network's."""
+        short = tf.reduce_min(tf.io.extract_jpeg_shape(content)[:2])
+        divisors = [*_SCALES, 1]
+        fitting = tf.stack([-(-short // divisor) >= size for divisor in _SCALES] + [True])
+        branches = [partial(tf.io.decode_jpeg, content, channels=3, ratio=divisor) for divisor in divisors]
+        # The first that fits; decode_jpeg takes its ratio when the graph is made.
+        return tf.switch_case(tf.argmax(tf.cast(fitting, tf.int32), output_type=tf.int32), branches)
+
+    def decoded(content: Any) -> Any:
+        if not fast:
+            return encoded(content)
+        is_jpeg = tf.equal(tf.strings.substr(content, 0, 3), b"\xff\xd8\xff")
+        return tf.cond(is_jpeg, lambda: scaled(content), lambda: encoded(content))
+
     def pixels(content: Any, shape: Any) -> Any:
         return tf.cond(
             shape[0] > 0,
             lambda: tf.reshape(tf.io.decode_raw(content, tf.uint8), shape),
-            lambda: encoded(content),
+            lambda: decoded(content),
         )
 
     def resized(content: Any, shape: Any) -> Any:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pool3.telemetry import advice
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractResult:
@@ -59,10 +61,21 @@ class ExtractResult:
     batch_size: int
     stages: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def advice(self) -> str:
+        """What to change where the device waited for images; empty where it did not."""
+        return advice(self.stages)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as a JSON-able dictionary, times rounded to the millisecond."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in fields.items()}
         stages = {k: round(v, 3) for k, v in self.stages.items()}
         cosine = round(self.precision_cosine, 6)
-        return rounded | {"output": str(self.output), "precision_cosine": cosine, "stages": stages}
+        told = {
+            "output": str(self.output),
+            "precision_cosine": cosine,
+            "stages": stages,
+            "advice": self.advice,
+        }
+        return rounded | told

@@ -52,6 +52,7 @@ class ExtractSpec:
         storage: dtype of the stored features, ``float32`` or ``float16``.
         batch_size: images a step; 0 lets pool3 choose.
         workers: batches decoded at a time; 0 lets pool3 choose. No number depends on it.
+        fast_decode: decode large JPEGs at a fraction of their size, see `pool3.pipeline.DECODER_FAST`.
         devices: see `pool3.devices.choose_devices`.
         xla: compile the network by XLA: ``auto`` (on a GPU), ``on`` or ``off``.
         offline: never touch the network to fetch weights.
@@ -67,6 +68,7 @@ class ExtractSpec:
     storage: str = "float32"
     batch_size: int = 0
     workers: int = 0
+    fast_decode: bool = False
     devices: str = "auto"
     xla: str = "auto"
     offline: bool = False

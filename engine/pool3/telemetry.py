@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -33,6 +33,28 @@ class StageClock:
     def add(self, name: str, seconds: float) -> None:
         """Count time that was measured elsewhere."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+_WAITING = 0.15
+"""Share of a run's steps spent waiting for input from which on a user is told so."""
+
+_READING = 0.7
+"""Share of the same time spent reading and hashing from which on that is the reason, and not decoding."""
+
+
+def advice(stages: Mapping[str, float]) -> str:
+    """Say what to change where the device waited for images; empty where it did not.
+
+    Args:
+        stages: stage → seconds of a run: ``wait`` and ``forward`` follow one another, ``read`` passes beside them.
+    """
+    wait, steps = stages.get("wait", 0.0), stages.get("wait", 0.0) + stages.get("forward", 0.0)
+    if steps < 1.0 or wait < _WAITING * steps:
+        return ""
+    waited = f"the network waited for images {wait / steps:.0%} of the time"
+    if stages.get("read", 0.0) >= _READING * steps:
+        return f"{waited}, for reading them: a quicker disk, or the images in one tar or zip file, would help"
+    return f"{waited}, for decoding them: more --workers, or --fast-decode for large JPEGs, would help"
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pool3.errors import Pool3Error, SpecError, StoreError
 from pool3.extractor import Extractor
-from pool3.pipeline import content_sha256
+from pool3.pipeline import DECODER_FAST, content_sha256
 from pool3.sources import SelectionSource, Source, Unreadable, open_source
 from pool3.spec import ExtractSpec
 from pool3.store import FeatureFile, open_features
@@ -257,6 +257,7 @@ class _Against:
                 precision=recorded.precision,
                 storage=recorded.storage,
                 batch_size=recorded.batch_size,
+                fast_decode=recorded.decoder == DECODER_FAST,
                 devices=devices,
             )
             with self._watch("fetching weights", "bytes") as fetching:

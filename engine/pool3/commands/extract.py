@@ -46,6 +46,13 @@ def extract(
     ] = "float32",
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Images a step.")] = "auto",
     workers: Annotated[str, typer.Option(metavar="auto|N", help="Batches decoded at a time.")] = "auto",
+    fast_decode: Annotated[
+        bool,
+        typer.Option(
+            "--fast-decode",
+            help="Decode large JPEGs at 1/2, 1/4 or 1/8 of their size: quicker, with other features; recorded.",
+        ),
+    ] = False,
     devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:0,1: one replica each.")] = "auto",
     xla: Annotated[str, typer.Option(help="Compile by XLA: auto (on a GPU), on or off.")] = "auto",
     limit: Annotated[
@@ -71,7 +78,7 @@ def extract(
 
     Run it again after a crash and it goes on where it stopped; on a finished output it says so.
     """
-    from pool3.commands.output import print_json
+    from pool3.commands.output import note, print_json
     from pool3.spec import ExtractSpec, parse_count
 
     spec = ExtractSpec(
@@ -82,6 +89,7 @@ def extract(
         storage=storage,
         batch_size=parse_count(batch_size, "--batch-size"),
         workers=parse_count(workers, "--workers"),
+        fast_decode=fast_decode,
         devices=devices,
         xla=xla,
         offline=offline,
@@ -99,6 +107,8 @@ def extract(
         print_json(result.to_dict())
         return
     print(summary(result))
+    if result.advice:
+        note(result.advice)
 
 
 def run(

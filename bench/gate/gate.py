@@ -1,0 +1,177 @@
+"""``python -m bench gate --base REF``: pairs of fresh processes, look by look, until every case is decided."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.gate.decision import MINIMUM_EFFECT, Decision, Verdict, decide, exit_code, looks
+from bench.gate.report import junit, markdown, to_dict
+from bench.gate.trees import GateError, Tree, base, git, head, sides
+from pool3.commands.output import Report, note, progress
+
+CASES = ("forward/8", "decode/32x32", "decode/500x375", "hash/500x375", "end_to_end")
+"""What is compared by default: what computes, and nothing that waits for a disk."""
+
+TOLERANCE = 1e-5
+"""Largest difference of features, by the largest feature, that is another rounding and not another output."""
+
+SCHEMA = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare, print the table, write the reports; see `decision.exit_code`."""
+    options = _options(arguments)
+    names = tuple(dict.fromkeys(options.case or CASES))
+    try:
+        with base(options.base, options.environments) as old, progress("comparing", "pairs") as report:
+            new = head()
+            found, samples, output = _compare(
+                old, new, names, options.budget * 60, options.minimum_effect / 100, report
+            )
+            commits = {"base": old.commit, "head": new.commit}
+    except GateError as error:
+        note(str(error))
+        if "rev-parse" in str(error):
+            return 2
+        found, samples, output = {n: Decision(Verdict.INCOMPARABLE, reason=str(error)) for n in names}, {}, ""
+        commits = {"base": git("rev-parse", options.base), "head": head().commit}
+    text = markdown(
+        found, *(commit[:12] + ("-dirty" * commit.endswith("-dirty")) for commit in commits.values())
+    )
+    if output:
+        text += f"\n{output}\n"
+    print(text)
+    document = {
+        "schema": SCHEMA,
+        **commits,
+        "minimum_effect": options.minimum_effect / 100,
+        "output": output,
+        "decisions": {name: to_dict(decision) for name, decision in found.items()},
+        "seconds": samples,
+    }
+    for path, content in (
+        (options.markdown, text),
+        (options.junit, junit(found, strict=options.strict)),
+        (options.json, json.dumps(document, indent=1) + "\n"),
+    ):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    return exit_code((decision.verdict for decision in found.values()), strict=options.strict)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench gate", description=__doc__)
+    parser.add_argument("--base", required=True, help="commit to compare with, such as origin/main")
+    parser.add_argument("--case", action="append", help=f"whole name of a case; default: {', '.join(CASES)}")
+    parser.add_argument(
+        "--budget", type=float, default=15, help="minutes after which no pair is begun (default: 15)"
+    )
+    parser.add_argument(
+        "--minimum-effect", type=float, default=100 * MINIMUM_EFFECT, help="percent of the time (default: 5)"
+    )
+    parser.add_argument("--strict", action="store_true", help="exit 1, not 3, where a case stays undecided")
+    parser.add_argument("--markdown", type=Path, help="write the table there")
+    parser.add_argument("--junit", type=Path, help="write JUnit XML there")
+    parser.add_argument("--json", type=Path, help="write all samples and decisions there")
+    parser.add_argument("--environments", type=Path, default=Path("out/gate"), help="for other dependencies")
+    options = parser.parse_args(arguments)
+    if options.budget <= 0 or options.minimum_effect <= 0:
+        parser.error("--budget and --minimum-effect must be above 0")
+    return options
+
+
+def _compare(
+    old: Tree, new: Tree, names: Sequence[str], budget: float, minimum_effect: float, report: Report
+) -> tuple[dict[str, Decision], dict[str, dict[str, list[float]]], str]:
+    """Return each case's decision, all seconds by case and side, and what became of the features."""
+    began = time.perf_counter()
+    changed, said = _output(old, new)
+    if changed:
+        return {name: Decision(Verdict.CHANGED, reason=said) for name in names}, {}, said
+
+    def pair(number: int, open_: Sequence[str]) -> dict[str, tuple[float, float]]:
+        arguments = [f"--case={name}" for name in open_]
+        ran = {tree.root: tree.run(*arguments)["seconds"] for tree in sides(number, old, new)}
+        missing = [name for name in open_ if name not in ran[old.root] or name not in ran[new.root]]
+        if missing:
+            raise GateError(f"there is no case {', '.join(missing)}")
+        return {name: (ran[old.root][name], ran[new.root][name]) for name in open_}
+
+    def enough() -> bool:
+        return time.perf_counter() - began > budget
+
+    decisions, samples = run_pairs(pair, names, enough, minimum_effect, report)
+    return decisions, samples, said
+
+
+def run_pairs(
+    pair: Callable[[int, Sequence[str]], dict[str, tuple[float, float]]],
+    names: Sequence[str],
+    enough: Callable[[], bool],
+    minimum_effect: float,
+    report: Report,
+) -> tuple[dict[str, Decision], dict[str, dict[str, list[float]]]]:
+    """Take pairs of the cases that are not decided yet; decide at the looks alone, so that alarms stay rare.
+
+    Args:
+        pair: from a number and the open cases to each one's seconds of base and head.
+        names: all cases.
+        enough: whether the budget is spent; asked before each pair.
+        minimum_effect: see `bench.gate.decision`.
+        report: progress.
+    """
+    at = looks(len(names))
+    samples: dict[str, dict[str, list[float]]] = {name: {"base": [], "head": []} for name in names}
+    decisions = {
+        name: Decision(Verdict.UNSURE, reason="the budget ended before the first look") for name in names
+    }
+    for number in range(at[-1]):
+        open_ = [name for name in names if decisions[name].verdict is Verdict.UNSURE]
+        if not open_ or enough():
+            break
+        report(number, at[-1], f"{len(open_)} undecided")
+        for name, (before, after) in pair(number, open_).items():
+            samples[name]["base"].append(before)
+            samples[name]["head"].append(after)
+        if number + 1 in at:
+            for name in open_:
+                times = samples[name]
+                decisions[name] = decide(
+                    times["base"], times["head"], cases=len(names), minimum_effect=minimum_effect
+                )
+    for name, decision in decisions.items():
+        if decision.verdict is Verdict.UNSURE and not decision.reason:
+            why = f"{decision.pairs} pairs do not tell; a quieter machine or a larger --budget might"
+            decisions[name] = replace(decision, reason=why)
+    return decisions, samples
+
+
+def _output(old: Tree, new: Tree) -> tuple[bool, str]:
+    """Whether the features changed, and a sentence on them."""
+    with tempfile.TemporaryDirectory(prefix="pool3-gate-") as scratch:
+        paths = [Path(scratch) / "base.npy", Path(scratch) / "head.npy"]
+        for tree, path in zip((old, new), paths, strict=True):
+            tree.run("--features", str(path))
+        return features_changed(*(np.load(path) for path in paths))
+
+
+def features_changed(before: np.ndarray, after: np.ndarray) -> tuple[bool, str]:
+    """Compare features (N, D) of both sides bit for bit, else within `TOLERANCE`."""
+    if before.shape != after.shape:
+        return True, f"features have shape {after.shape}, formerly {before.shape}"
+    if before.tobytes() == after.tobytes():
+        return False, "Features are equal bit for bit."
+    scale = float(np.abs(before).max())
+    most = float(np.abs(after.astype(np.float64) - before).max()) / scale if scale else float("inf")
+    if most <= TOLERANCE:
+        return False, f"Features differ by at most {most:.1e} of the largest one, within {TOLERANCE:.0e}."
+    return True, f"features differ by {most:.1e} of the largest one, more than {TOLERANCE:.0e}"

@@ -1,0 +1,163 @@
+"""The gate around its decisions: looks, budget, trees, outputs and reports. No verdict here rests on a clock."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from bench.gate import trees
+from bench.gate.decision import Decision, Verdict, looks
+from bench.gate.gate import features_changed, run_pairs
+from bench.gate.report import junit, markdown, to_dict
+from bench.gate.trees import GateError, Tree, head, sides
+
+NAMES = ("quick", "slow", "same")
+NOISE = [0.01]
+TRUTH = {"quick": 0.7, "slow": 1.3, "same": 1.0}
+
+
+def synthetic(seed: int = 0):
+    """Pairs of known truth, and which cases were asked for."""
+    rng, asked = np.random.default_rng(seed), []
+
+    def pair(number: int, open_) -> dict[str, tuple[float, float]]:
+        asked.append(tuple(open_))
+        noise = np.exp(rng.normal(0, NOISE[0], (len(open_), 2)))
+        return {name: (a, TRUTH[name] * b) for name, (a, b) in zip(open_, noise, strict=True)}
+
+    return pair, asked
+
+
+def never() -> bool:
+    return False
+
+
+def quiet(*_: object) -> None:
+    return
+
+
+def test_cases_are_decided_at_the_first_look_and_then_left_alone() -> None:
+    pair, asked = synthetic()
+    decisions, samples = run_pairs(pair, NAMES, never, 0.05, quiet)
+    assert {name: d.verdict for name, d in decisions.items()} == {
+        "quick": Verdict.FASTER,
+        "slow": Verdict.SLOWER,
+        "same": Verdict.SAME,
+    }
+    assert len(asked) == looks(len(NAMES))[0]
+    assert {len(times["base"]) for times in samples.values()} == {len(asked)}
+
+
+def test_what_is_unsure_gets_pairs_up_to_the_last_look(monkeypatch) -> None:
+    monkeypatch.setitem(TRUTH, "same", 1.04)
+    monkeypatch.setitem(NOISE, 0, 0.05)
+    pair, asked = synthetic()
+    decisions, _ = run_pairs(pair, NAMES, never, 0.05, quiet)
+    assert decisions["same"].verdict is Verdict.UNSURE
+    assert "quieter machine" in decisions["same"].reason
+    assert len(asked) == looks(len(NAMES))[-1]
+    assert asked[-1] == ("same",)
+
+
+def test_a_spent_budget_leaves_cases_unsure() -> None:
+    pair, asked = synthetic()
+    decisions, _ = run_pairs(pair, NAMES, lambda: len(asked) >= 3, 0.05, quiet)
+    assert {d.verdict for d in decisions.values()} == {Verdict.UNSURE}
+    assert "budget" in decisions["slow"].reason
+
+
+def test_pairs_take_turns() -> None:
+    order = [sides(number, "a", "b") for number in range(4)]
+    assert order == [("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]
+
+
+def test_features() -> None:
+    before = np.random.default_rng(0).standard_normal((4, 8)).astype(np.float32)
+    assert features_changed(before, before.copy()) == (False, "Features are equal bit for bit.")
+    changed, said = features_changed(before, before * np.float32(1 + 1e-6))
+    assert not changed
+    assert "within 1e-05" in said
+    assert features_changed(before, before + 1e-3)[0]
+    assert features_changed(before, before[:3])[0]
+    assert features_changed(before, np.full_like(before, np.nan))[0]
+
+
+def test_a_side_runs_its_own_tree_and_no_other(tmp_path) -> None:
+    """Timed or not, the case has run with the packages of the tree that was named."""
+    found = head().run("--case=hash/32x32")
+    assert found["modules"] == {
+        "pool3": "engine/pool3/__init__.py",
+        "pool3_kernels": "kernels/pool3_kernels/__init__.py",
+    }
+    assert found["seconds"]["hash/32x32"] > 0
+    elsewhere = Tree(tmp_path, "0" * 40, head().python)
+    with pytest.raises(GateError, match=r"0000 cannot run these cases: .*not from"):
+        elsewhere.run("--case=hash/32x32")
+
+
+def test_a_tree_whose_interface_does_not_fit_is_said(tmp_path) -> None:
+    for folder, package in (("engine", "pool3"), ("kernels", "pool3_kernels")):
+        (tmp_path / folder / package).mkdir(parents=True)
+        (tmp_path / folder / package / "__init__.py").write_text("")
+    with pytest.raises(GateError, match=r"cannot run these cases: ModuleNotFoundError: .*pool3\.runtime"):
+        Tree(tmp_path.resolve(), "1" * 40, head().python).run()
+
+
+def test_a_ref_that_git_does_not_know(tmp_path) -> None:
+    with pytest.raises(GateError, match="rev-parse"), trees.base("no-such-ref", tmp_path):
+        pytest.fail("there is no such commit")
+
+
+def test_the_base_is_checked_out_and_removed_again(tmp_path, monkeypatch) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    monkeypatch.setattr(trees, "ROOT", repository)
+    monkeypatch.setattr(trees.git, "__defaults__", None)
+    monkeypatch.setattr(trees.git, "__kwdefaults__", {"root": repository})
+    (repository / "pyproject.toml").write_text('[project]\ndependencies = ["numpy"]\n')
+    trees.git("init", "-q")
+    trees.git("add", ".")
+    trees.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    with trees.base("HEAD", tmp_path / "environments") as tree:
+        assert (tree.root / "pyproject.toml").exists()
+        assert tree.python == head().python  # the same dependencies
+        root = tree.root
+    assert not root.exists()
+    assert str(root) not in trees.git("worktree", "list")
+
+
+DECISIONS = {
+    "forward/8": Decision(Verdict.SLOWER, 0.112, 0.1, 0.12, 14),
+    "a|b": Decision(Verdict.UNSURE, 0.01, -0.1, 0.1, 56, "<noise> | more"),
+    "sink": Decision(Verdict.SAME, 0.0, -0.01, 0.01, 14),
+    "gone": Decision(Verdict.INCOMPARABLE, reason="no such case"),
+}
+
+
+def test_markdown() -> None:
+    text = markdown(DECISIONS, "abc", "def")
+    assert "| `forward/8` | ❌ slower | +11.2% | +10.0% – +12.0% | 14 |" in text
+    assert "<noise> \\| more" in text
+    assert "| `gone` | ❔ not comparable | – | – | – | no such case |" in text
+
+
+@pytest.mark.parametrize(("strict", "failures", "skipped"), [(False, 1, 2), (True, 3, 0)])
+def test_junit(strict, failures, skipped) -> None:
+    suite = ElementTree.fromstring(junit(DECISIONS, strict=strict).encode())
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == (
+        "4",
+        str(failures),
+        str(skipped),
+    )
+    assert len(suite.findall(".//failure")) == failures
+    assert len(suite.findall(".//skipped")) == skipped
+    assert "+11.2%" in suite.find(".//failure").get("message")
+
+
+def test_json_has_no_number_that_was_not_measured() -> None:
+    found = json.loads(json.dumps({name: to_dict(d) for name, d in DECISIONS.items()}, allow_nan=False))
+    assert found["gone"]["effect"] is None
+    assert found["forward/8"]["effect"] == 0.112
+    assert Path(trees.ROOT / "engine").is_dir()
