@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run cifar10 test lint types format bench bench-peers setup-gpu test-gpu bench-gpu wheel clean
+.PHONY: help setup setup-dev run cifar10 test lint types format bench bench-quick bench-gate bench-peers setup-gpu test-gpu bench-gpu wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,12 @@ format: setup-dev ## rewrite the code in the project's style
 
 bench: setup ## images a second, beside the blog's 33.3 and the blog's own loop
 	$(BIN)/python -m bench --output-dir $(OUT)/bench
+
+bench-gate: setup-dev ## is this tree slower than another one? BASE=origin/main
+	$(BIN)/python -m bench gate --base $(or $(BASE),origin/main) --markdown $(OUT)/gate/gate.md --junit $(OUT)/gate/gate.xml --json $(OUT)/gate/gate.json $(GATE)
+
+bench-quick: setup ## a look at a few cases, in about a minute
+	$(BIN)/python -m bench --output-dir $(OUT)/bench --repeats 1 --case blog_loop --case forward/8 --case decode --case hash --case end_to_end
 
 bench-peers: setup ## the same beside OpenVINO, ONNX Runtime and torch-fidelity; a short look: QUICK=1
 	$(BIN)/python -m bench.peers --output-dir $(OUT)/bench --environment $(OUT)/peers-venv $(if $(QUICK),--quick --rounds 3)

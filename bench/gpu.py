@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.cases import folder_of_jpegs
 from bench.machine import fingerprint
 from bench.peers.limit import OPERATIONS
 from bench.peers.ratios import percentile
@@ -137,6 +136,8 @@ def _numbers(text: str) -> list[int]:
 
 def _rows(every: Placement, arguments: argparse.Namespace, scratch: Path) -> Iterator[Row]:
     """Prepare and warm up every row; batches that do not fit into memory are left out with a note."""
+    from bench.cases import folder_of_jpegs  # not before TensorFlow was started, quietly
+
     pixels = np.random.default_rng(0).integers(0, 256, (arguments.images, 32, 32, 3), dtype=np.uint8)
     photos = folder_of_jpegs(scratch / "photos", arguments.photos, 375, 500)
     yield _warm(Row("decode/500x375", 0, "", None, lambda: _decode(photos, arguments.photos)))

@@ -17,6 +17,7 @@ from pool3.nvml import Usage, Watch
 def test_every_row_runs_on_logical_devices(tmp_path) -> None:
     options = {
         "devices": "cpu:0,1",
+        "counts": 2,
         "batches": 1,
         "precisions": "float32",
         "rounds": 1,

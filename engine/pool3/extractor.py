@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 import warnings
@@ -345,7 +346,9 @@ class Extractor:
         if self._runner is not None and self._runner[0] == shape:
             runner = self._runner[1]
         else:
-            self._runner = None  # first, since two networks may not fit into a device's memory
+            # First, since two networks may not fit into memory; what TensorFlow traced holds itself in cycles.
+            self._runner = None
+            gc.collect()
             runner = Runner(
                 self.backbone,
                 self.weights.tensors,
