@@ -51,8 +51,9 @@ format: setup-dev ## rewrite the code in the project's style
 bench: setup ## images a second, beside the blog's 33.3 and the blog's own loop
 	$(BIN)/python -m bench --output-dir $(OUT)/bench
 
-bench-gate: setup-dev ## is this tree slower than another one? BASE=origin/main
-	$(BIN)/python -m bench gate --base $(or $(BASE),origin/main) --markdown $(OUT)/gate/gate.md --junit $(OUT)/gate/gate.xml --json $(OUT)/gate/gate.json $(GATE)
+bench-gate: setup ## is this tree slower than another commit? BASE=origin/main; more: GATE='--budget 30 --strict'
+	@test -n "$(BASE)" || { echo "name the commit to compare with: make bench-gate BASE=origin/main" >&2; exit 1; }
+	$(BIN)/python -m bench gate --base '$(BASE)' --environments $(OUT)/gate --markdown $(OUT)/gate/gate.md --junit $(OUT)/gate/gate.xml --json $(OUT)/gate/gate.json $(GATE)
 
 bench-quick: setup ## a look at a few cases, in about a minute
 	$(BIN)/python -m bench --output-dir $(OUT)/bench --repeats 1 --case blog_loop --case forward/8 --case decode --case hash --case end_to_end
