@@ -24,6 +24,10 @@ FAMILY_ALPHA = 0.02
 MINIMUM_EFFECT = 0.05
 """A change of the time by less than this share is no regression, however sure it is."""
 
+SAME_ALPHA = 0.05
+"""Most chance, over a case's looks, of calling a slowdown by the least effect the same. It needs no correction over
+cases: an unchanged program is not accused by it."""
+
 LOOKS = 3
 """Counts of pairs at which a case may be decided."""
 
@@ -156,7 +160,7 @@ def _judge(
         verdict = Verdict.SLOWER
     elif centre <= -least and p_below(0.0) <= alpha:
         verdict = Verdict.FASTER
-    elif p_below(least) <= alpha:
+    elif centre > -least and p_below(least) <= SAME_ALPHA / LOOKS:
         verdict = Verdict.SAME
     else:
         verdict = Verdict.UNSURE

@@ -134,20 +134,30 @@ def run_pairs(
     decisions = {
         name: Decision(Verdict.UNSURE, reason="the budget ended before the first look") for name in names
     }
+
+    def look() -> None:
+        for name in names:
+            if decisions[name].verdict is Verdict.UNSURE:
+                times = samples[name]
+                decisions[name] = decide(
+                    times["base"], times["head"], cases=len(names), minimum_effect=minimum_effect
+                )
+
     for number in range(at[-1]):
         open_ = [name for name in names if decisions[name].verdict is Verdict.UNSURE]
-        if not open_ or enough():
+        if not open_:
+            break
+        if enough():
+            # One of the looks that the levels allow for, brought forward.
+            if number > at[0] and number not in at:
+                look()
             break
         report(number, at[-1], f"{len(open_)} undecided")
         for name, (before, after) in pair(number, open_).items():
             samples[name]["base"].append(before)
             samples[name]["head"].append(after)
         if number + 1 in at:
-            for name in open_:
-                times = samples[name]
-                decisions[name] = decide(
-                    times["base"], times["head"], cases=len(names), minimum_effect=minimum_effect
-                )
+            look()
     for name, decision in decisions.items():
         if decision.verdict is Verdict.UNSURE and not decision.reason:
             why = f"{decision.pairs} pairs do not tell; a quieter machine or a larger --budget might"

@@ -163,3 +163,18 @@ def test_json_has_no_number_that_was_not_measured() -> None:
     assert found["gone"]["effect"] is None
     assert found["forward/8"]["effect"] == 0.112
     assert Path(trees.ROOT / "engine").is_dir()
+
+
+def test_the_pairs_after_a_look_are_looked_at_when_the_budget_ends() -> None:
+    rng, asked = np.random.default_rng(0), []
+    first = looks(1)[0]
+
+    def pair(number: int, open_) -> dict[str, tuple[float, float]]:
+        """No difference to see at first, and then a clear one."""
+        asked.append(number)
+        change = rng.normal(0, 0.6) if number < first else 5.0
+        return {name: (1.0, float(np.exp(change))) for name in open_}
+
+    decisions, _ = run_pairs(pair, ("late",), lambda: len(asked) == looks(1)[1] - 1, 0.05, quiet)
+    assert decisions["late"].verdict is Verdict.SLOWER
+    assert decisions["late"].pairs == looks(1)[1] - 1
