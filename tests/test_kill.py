@@ -27,7 +27,7 @@ pytestmark = [
 IMAGES, BATCH, ROWS = 100, 8, 32
 SETTINGS = ("--backbone", "efficientnet_lite0", "--devices", "cpu", "--batch-size", str(BATCH))
 
-FORWARD = "pool3.runtime:Runner.__call__"
+FORWARD = "pool3.runtime:Runner.run"
 """The first call is the one that compiles."""
 
 ADD = "pool3.gathering:Gathered.add"
