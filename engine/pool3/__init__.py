@@ -12,6 +12,7 @@ from pool3._version import __version__
 if TYPE_CHECKING:
     from pool3.errors import Pool3Error
     from pool3.extractor import Extractor, extract
+    from pool3.metrics import distances, inception_score
     from pool3.result import ExtractResult
     from pool3.spec import ExtractSpec
     from pool3.store import export_features, merge_features, open_features
@@ -23,8 +24,10 @@ _HOMES = {
     "Extractor": "pool3.extractor",
     "Pool3Error": "pool3.errors",
     "Verification": "pool3.verification",
+    "distances": "pool3.metrics",
     "export_features": "pool3.store",
     "extract": "pool3.extractor",
+    "inception_score": "pool3.metrics",
     "merge_features": "pool3.store",
     "open_features": "pool3.store",
     "verify": "pool3.verification",
@@ -50,8 +53,10 @@ __all__ = [
     "Pool3Error",
     "Verification",
     "__version__",
+    "distances",
     "export_features",
     "extract",
+    "inception_score",
     "merge_features",
     "open_features",
     "verify",

@@ -13,8 +13,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pool3.comparable import check_comparable
 from pool3.errors import EvaluationError
-from pool3.store import FeatureFile, differences, open_features
+from pool3.store import FeatureFile, open_features
 
 KERNELS = ("linear", "rbf")
 """Kernels that `classify` takes."""
@@ -24,9 +25,6 @@ BACKENDS = ("auto", "sklearn", "intelex")
 
 MANY_ROWS = 50_000
 """Rows to train on from which `classify` warns: the time to fit grows with about their square."""
-
-SAME_FEATURES = ("backbone", "feature", "tensor_digest", "preprocessing", "precision", "decoder")
-"""Fields of the provenance in which two files must agree for their features to be comparable; the source may differ."""
 
 
 class _Model(Protocol):
@@ -165,7 +163,7 @@ def classify(
             learn, ask = _split(known, test_fraction, seed, file)
         else:
             with open_features(test) as other:
-                _check_comparable(file, other)
+                check_comparable(file, other)
                 learn, ask = known, _labelled(other)
                 _check_known(learn, ask, file, other)
     skipped = known.skipped if test is None else learn.skipped + ask.skipped
@@ -259,17 +257,6 @@ def _split(all_: _Labelled, fraction: float, seed: int, file: FeatureFile) -> tu
         for part in map(np.sort, parts)
     )
     return learn, ask
-
-
-def _check_comparable(train: FeatureFile, test: FeatureFile) -> None:
-    found = differences(train.provenance, test.provenance, SAME_FEATURES)
-    if train.features.shape[1] != test.features.shape[1]:
-        found.append(f"width: {train.features.shape[1]} → {test.features.shape[1]}")
-    if found:
-        raise EvaluationError(
-            f"the features of {train.path} and {test.path} are of different kinds ({'; '.join(found)}); "
-            "extract both with the same settings"
-        )
 
 
 def _check_known(learn: _Labelled, ask: _Labelled, train: FeatureFile, test: FeatureFile) -> None:

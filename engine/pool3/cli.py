@@ -17,6 +17,7 @@ from pool3.commands import (
     experiments,
     export,
     extract,
+    fid,
     info,
     interrupts,
     merge,
@@ -57,6 +58,8 @@ app.command()(info.info)
 app.command()(verify.verify)
 app.command()(merge.merge)
 app.command()(classify.classify)
+app.command()(fid.fid)
+app.command()(fid.inception_score)
 app.command()(export.export)
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

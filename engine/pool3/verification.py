@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import inf, prod
 from pathlib import Path
@@ -21,6 +20,7 @@ from pool3.spec import ExtractSpec
 from pool3.store import FeatureFile, open_features
 from pool3.store.checks import Check, listed
 from pool3.store.verify import verify_file
+from pool3.watching import Watch, unwatched
 from pool3.weights import KNOWN_WEIGHTS
 
 SAMPLE = 64
@@ -38,12 +38,6 @@ in OpenVINO alike, so two implementations may be as far from each other; float16
 
 ROUNDING = {"float32": 0.0, "float16": 2.0**-11}
 """Storage → what it adds to the bound: half of the last of float16's 11 bits."""
-
-Report = Callable[[int, int | None], None]
-"""Called with what is done, and the total."""
-
-Watch = Callable[[str, str], AbstractContextManager[Report]]
-"""Called with a task and its unit when it begins; gives what the task reports to until it ends."""
 
 _STEPS = 4
 """Batches computed at a time, so that reading and computing overlap."""
@@ -118,7 +112,7 @@ def verify(
         raise SpecError(f"the sample and its seed are counted from 0; received {sample} and {seed}")
     if weights is not None and source is None:
         raise SpecError("weights are for computing features anew: name the source of the images too")
-    watch = watch or _unwatched
+    watch = watch or unwatched
     ExtractSpec(devices=devices)  # an unknown device should not have to wait for all that comes before it
     images = None if source is None else open_source(source)
     with watch("checking", "rows") as report:
@@ -136,10 +130,6 @@ def verify(
         except StoreError as error:
             checks.append(Check("source", False, f"it could not be compared further: {error}"))
     return Verification(Path(path), tuple(checks))
-
-
-def _unwatched(_task: str, _unit: str) -> AbstractContextManager[Report]:
-    return nullcontext(lambda _done, _total: None)
 
 
 class _Against:
