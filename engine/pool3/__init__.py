@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pool3.extractor import Extractor, extract
     from pool3.metrics import distances, inception_score
     from pool3.result import ExtractResult
+    from pool3.search import duplicates, neighbours
     from pool3.spec import ExtractSpec
     from pool3.store import export_features, merge_features, open_features
     from pool3.verification import Verification, verify
@@ -25,10 +26,12 @@ _HOMES = {
     "Pool3Error": "pool3.errors",
     "Verification": "pool3.verification",
     "distances": "pool3.metrics",
+    "duplicates": "pool3.search",
     "export_features": "pool3.store",
     "extract": "pool3.extractor",
     "inception_score": "pool3.metrics",
     "merge_features": "pool3.store",
+    "neighbours": "pool3.search",
     "open_features": "pool3.store",
     "verify": "pool3.verification",
 }
@@ -54,10 +57,12 @@ __all__ = [
     "Verification",
     "__version__",
     "distances",
+    "duplicates",
     "export_features",
     "extract",
     "inception_score",
     "merge_features",
+    "neighbours",
     "open_features",
     "verify",
 ]

@@ -21,6 +21,7 @@ from pool3.commands import (
     info,
     interrupts,
     merge,
+    search,
     tune,
     verify,
     weights,
@@ -60,6 +61,8 @@ app.command()(merge.merge)
 app.command()(classify.classify)
 app.command()(fid.fid)
 app.command()(fid.inception_score)
+app.command()(search.neighbours)
+app.command()(search.dedup)
 app.command()(export.export)
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

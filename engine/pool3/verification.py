@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from pool3.errors import Pool3Error, SpecError, StoreError
 from pool3.extractor import Extractor
-from pool3.pipeline import DECODER_FAST, content_sha256
+from pool3.pipeline import content_sha256
+from pool3.repeating import spec_of
 from pool3.sources import SelectionSource, Source, Unreadable, open_source
 from pool3.spec import ExtractSpec
 from pool3.store import FeatureFile, open_features
 from pool3.store.checks import Check, listed
 from pool3.store.verify import verify_file
 from pool3.watching import Watch, unwatched
-from pool3.weights import KNOWN_WEIGHTS
 
 SAMPLE = 64
 """Rows computed anew unless told: where one row in twenty is wrong, 64 find it in 96 of 100 cases."""
@@ -234,22 +234,8 @@ class _Against:
         if not count:
             yield Check("features", False, "no image is what it was, so that none was computed anew")
             return
-        named = recorded.weights in KNOWN_WEIGHTS or recorded.weights.startswith("random:")
-        if weights is None and not named:  # nor is a path taken from a file that may come from anywhere
-            problem = "made with weights from a file of your own: give it by --weights PATH, or --sample 0"
-            yield Check("weights", False, problem)
-            return
         try:
-            spec = ExtractSpec(
-                backbone=recorded.backbone,
-                weights=weights or recorded.weights,
-                feature=recorded.feature,
-                precision=recorded.precision,
-                storage=recorded.storage,
-                batch_size=recorded.batch_size,
-                fast_decode=recorded.decoder == DECODER_FAST,
-                devices=devices,
-            )
+            spec = spec_of(recorded, weights=weights, devices=devices)
             with self._watch("fetching weights", "bytes") as fetching:
                 extractor = Extractor(spec, fetching=fetching)
         except Pool3Error as error:

@@ -44,6 +44,11 @@ def print_aligned(rows: Mapping[str, str]) -> None:
             print(f"{name:<{width}}  {value}")
 
 
+def printable(text: str) -> str:
+    """Text of a file that may be damaged or strange, on one line and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def make_folder(folder: Path) -> None:
     """Make an output folder and those above it.
 

@@ -34,7 +34,7 @@ def verify(
 
     Exits with 1 where a check fails.
     """
-    from pool3.commands.output import note, print_json, progress, warnings_as_notes
+    from pool3.commands.output import note, print_json, printable, progress, warnings_as_notes
     from pool3.runtime import start_tensorflow
     from pool3.sources import open_source
     from pool3.verification import verify as run
@@ -52,16 +52,13 @@ def verify(
     else:
         _show(result)
     if not result.ok:
-        note(_printable(result.summary))
+        note(printable(result.summary))
         raise typer.Exit(1)
 
 
 def _show(result: Verification) -> None:
+    from pool3.commands.output import printable
+
     width = max(len(check.name) for check in result.checks)
     for check in result.checks:
-        print(f"{'ok' if check.ok else 'FAILED':<6}  {check.name:<{width}}  {_printable(check.detail)}")
-
-
-def _printable(text: str) -> str:
-    """Text of a file that may be damaged, on one line and without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        print(f"{'ok' if check.ok else 'FAILED':<6}  {check.name:<{width}}  {printable(check.detail)}")

@@ -9,8 +9,7 @@ import codecs
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -18,8 +17,9 @@ from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
-from pool3.errors import OutputExistsError, SpecError, StoreError
-from pool3.store.disk import TEMPORARY, written_aside
+from pool3.errors import SpecError
+from pool3.store.disk import written_aside
+from pool3.store.outputs import check_output, writing
 from pool3.store.reader import open_features
 from pool3.store.table import Table, optional
 
@@ -90,9 +90,9 @@ def export_features(
     """
     path, output = Path(path), Path(output)
     chosen = _chosen(output, format)
-    with open_features(path) as file, _writing(output):
+    with open_features(path) as file, writing(output):
         table = file if labels is None else file.select(labels)
-        _check_output(output, path, overwrite)
+        check_output(output, path, overwrite=overwrite)
 
         def step(done: int) -> None:
             if progress is not None:
@@ -223,31 +223,3 @@ def _chosen(output: Path, format_: str | None) -> str:
             f"{what} that pool3 exports; choose {', '.join(FORMATS)} by the suffix or by --format"
         )
     return name
-
-
-def _check_output(output: Path, path: Path, overwrite: bool) -> None:
-    if output.is_dir():
-        raise StoreError(f"{output} is a folder; name a file to write")
-    # Under another name too, or as the name that the output has while it is written.
-    for place in (output, output.with_name(output.name + TEMPORARY)):
-        if place.exists() and place.samefile(path):
-            raise OutputExistsError(f"{place} is the feature file {path} itself; name another output")
-    if output.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{output} exists, so it was left alone; name another output, or --overwrite to replace it"
-        )
-
-
-@contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    """Turn what the disk refuses into an error that says so; what is read raises its own."""
-    try:
-        yield
-    except StoreError:
-        raise
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        raise StoreError(
-            f"{output} cannot be written ({error.strerror or error}{where}); mend this or name another output: "
-            "nothing was left behind"
-        ) from error
