@@ -60,7 +60,7 @@ def neighbours(
     from pool3.commands.output import note, print_json, progress, warnings_as_notes
     from pool3.search import neighbours as run
     from pool3.search import writing
-    from pool3.search.neighbours import check_search
+    from pool3.search.query import check_search
     from pool3.store import open_features
 
     # First, since a mistyped option should not have to wait for images to be embedded.
@@ -102,6 +102,7 @@ def _embedded(query: str, features: Path, weights: str | None, devices: str) -> 
         yield Path(query)
         return
     from pool3.commands.output import counted, note, progress
+    from pool3.errors import EvaluationError
     from pool3.runtime import start_tensorflow
     from pool3.sources import open_source
 
@@ -123,6 +124,8 @@ def _embedded(query: str, features: Path, weights: str | None, devices: str) -> 
                     done, total, f"{failures:,} failed" if failures else ""
                 ),
             )
+        if not result.rows:
+            raise EvaluationError(f"no image of {query} could be read: {result.failures:,} failed")
         if result.failures:
             note(f"{counted(result.failures, 'image')} of the query could not be read and were left out")
         yield made

@@ -82,7 +82,7 @@ def _search(query: Block, block: Block, best: _Best, without_self: bool) -> None
         least[inside, own[inside]] = np.inf
     # A row further on has a larger number, so at the same distance it comes after those that are there.
     limit = np.where(best.distances[:, -1] == 0, -np.inf, best.distances[:, -1])
-    found = least <= limit[:, None]
+    found = (least <= limit[:, None]) & (least < np.inf)
     many = np.flatnonzero(found.sum(axis=1) > k)
     if len(many):
         # The k-th of this block is no further than the k-th least distance, and what that may be too small by.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pool3.errors import SpecError
-from pool3.search.duplicates import Duplicates
-from pool3.search.neighbours import Neighbours
+from pool3.search.pairs import Duplicates
+from pool3.search.query import Neighbours
 from pool3.store.disk import written_aside
 from pool3.store.outputs import check_output, writing
 

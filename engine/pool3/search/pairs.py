@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pool3.errors import EvaluationError
 from pool3.search.faiss_index import flat_index
-from pool3.search.neighbours import check_search
+from pool3.search.query import check_search
 from pool3.search.vectors import Block, blocks, slack, squares, step
 from pool3.store import FeatureFile, open_features
 from pool3.watching import Report, Watch, unwatched
