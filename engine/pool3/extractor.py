@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -17,11 +18,11 @@ from numpy.typing import NDArray
 
 from pool3 import provenance
 from pool3._version import __version__
-from pool3.backbones import get_backbone
+from pool3.backbones import CLEAN, get_backbone
 from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
-from pool3.pipeline import DECODER, DECODER_FAST, DECODER_PIXELS, Batch, Pipeline, content_sha256
+from pool3.pipeline import DECODER, DECODER_FAST, DECODER_PIXELS, Batch, Pipeline, content_sha256, pillow
 from pool3.precision import CHECKED, NONE, Choice, choose, expected, smallest_cosine
 from pool3.result import ExtractResult
 from pool3.runtime import Runner
@@ -43,6 +44,7 @@ class Extractor:
     Attributes:
         spec: the settings.
         backbone: the network's declaration.
+        preprocessing: the backbone's, with the resize of `spec`.
         weights: what was loaded, with its digests.
         placement: where it runs; see its `warning`.
         xla: whether XLA compiles the network.
@@ -56,6 +58,7 @@ class Extractor:
         SpecError: a setting is unknown.
         WeightsError: the weights cannot be had or read.
         DeviceError: the device cannot be had.
+        MissingLibraryError: the resize ``clean`` is asked for, and Pillow is not installed.
     """
 
     def __init__(
@@ -70,6 +73,8 @@ class Extractor:
         self._runner: tuple[tuple[int, tuple[int, int] | None, str], Runner] | None = None
         with self._clock.stage("startup"):
             self.backbone = get_backbone(self.spec.backbone)
+            self.preprocessing = replace(self.backbone.preprocessing, resize=self.spec.resize)
+            self._resizer = pillow() if self.preprocessing.resize == CLEAN else {}
             self.placement: Placement = choose_devices(self.spec.devices)
             if self.placement.warning:
                 warnings.warn(self.placement.warning, stacklevel=2)
@@ -341,8 +346,13 @@ class Extractor:
             warnings.warn(choice.warning, stacklevel=3)
         return choice
 
+    def _image_shape(self, source: Source) -> tuple[int, int] | None:
+        """(H, W) of all images where the device resizes them; None where the host does."""
+        return None if self.preprocessing.resize == CLEAN else source.image_shape
+
     def _prepare(self, source: Source, batch_size: int, precision: str) -> tuple[Runner, Pipeline]:
-        shape = (batch_size, source.image_shape, precision)
+        image_shape = self._image_shape(source)
+        shape = (batch_size, image_shape, precision)
         if self._runner is not None and self._runner[0] == shape:
             runner = self._runner[1]
         else:
@@ -355,15 +365,16 @@ class Extractor:
                 self.spec.feature,
                 self.placement,
                 batch_size=batch_size,
-                image_shape=source.image_shape,
+                image_shape=image_shape,
                 precision=precision,
                 xla=self.xla,
+                preprocessing=self.preprocessing,
             )
             # The last shape alone: each compiled network holds the weights once more.
             self._runner = (shape, runner)
         return runner, Pipeline(
             source,
-            self.backbone.preprocessing,
+            self.preprocessing,
             batch_size,
             runner.route,
             workers=self.spec.decoders,
@@ -383,19 +394,19 @@ class Extractor:
             weights=self.weights.name,
             weights_sha256=self.weights.sha256,
             tensor_digest=self.weights.tensor_digest,
-            preprocessing=str(self.backbone.preprocessing),
+            preprocessing=str(self.preprocessing),
             decoder=decoder if source.image_shape is None else DECODER_PIXELS,
             precision=choice.precision,
             precision_reason=choice.reason,
             precision_cosine=choice.cosine,
             storage=self.spec.storage,
             batch_size=batch_size,
-            route="host" if source.image_shape is None else "device",
+            route="host" if self._image_shape(source) is None else "device",
             threads=tf.config.threading.get_intra_op_parallelism_threads(),
             device=self.placement.description,
             compiler="xla" if self.xla else "grappler",
             tf32=tf.config.experimental.tensor_float_32_execution_enabled(),
-            libraries=provenance.libraries(),
+            libraries=provenance.libraries() | self._resizer,
             source=source.description,
             source_manifest_sha256=source.manifest_sha256(),
             created=provenance.now(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pool3.backbones import Preprocessing
-from pool3.errors import ExtractionError, SourceError
+from pool3.backbones import CLEAN, Preprocessing
+from pool3.errors import ExtractionError, MissingLibraryError, SourceError
 from pool3.sources import Content, Source, Unreadable
 from pool3.store import Failure
 
@@ -36,6 +36,9 @@ _SCALES = (8, 4, 2)
 """Divisors of the sides that libjpeg can scale by while it decodes, of which the largest that fits is taken."""
 
 DECODER_PIXELS = "none: the source holds pixels"
+
+_RESIZED_TOGETHER = 8
+"""Images that are decoded at their full size before Pillow resizes them; a whole span could be gigabytes."""
 
 _SPANS_AHEAD = 2
 """Decoded spans that wait for the network. Two hide a slow span; more cost memory and gain nothing."""
@@ -245,17 +248,8 @@ class Pipeline:
             )
         dataset = tf.data.Dataset.from_generator(lambda: reader.read(ranges), output_signature=signature)
         if self.route == "host":
-            size = self.preprocessing.size
-            decode = _decoder(self.preprocessing, self.fast_decode)
-
-            def decode_span(contents: Any, shapes: Any) -> Any:
-                return tf.map_fn(
-                    lambda one: decode(*one),
-                    (contents, shapes),
-                    fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
-                )
-
-            dataset = dataset.map(decode_span, num_parallel_calls=self.workers, deterministic=True)
+            decode = _span_decoder(self.preprocessing, self.fast_decode)
+            dataset = dataset.map(decode, num_parallel_calls=self.workers, deterministic=True)
         options = tf.data.Options()
         options.deterministic = True
         # What is decoded at a time and ahead is fixed above. Autotuning would add buffers of its own, up to half of
@@ -270,13 +264,14 @@ class Pipeline:
         size = self.preprocessing.size
         images = np.zeros((self.batch_size, size, size, 3), np.float32)
         failed: dict[int, Failure] = {}
-        decode = _decoder(self.preprocessing, self.fast_decode)
+        decode = _span_decoder(self.preprocessing, self.fast_decode)
         contents, shapes = reader.pack(span)
         for offset in range(len(span.contents)):
             try:
                 # On the CPU, where tf.data decodes too: the neighbours of a broken image keep their bits.
                 with tf.device("/CPU:0"):
-                    images[offset] = decode(contents[offset], shapes[offset]).numpy()
+                    here = slice(offset, offset + 1)
+                    images[offset] = decode(tf.constant(contents[here]), tf.constant(shapes[here]))[0].numpy()
             except _undecodable() as error:
                 index = span.start + offset
                 message = clean_message(error.message)
@@ -293,6 +288,92 @@ def _undecodable() -> Any:
     return (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.UnimplementedError)
 
 
+def pillow() -> dict[str, str]:
+    """Pillow and its version, as the feature file records them.
+
+    Raises:
+        MissingLibraryError: it is not installed.
+    """
+    from pool3_kernels.resize import clean
+
+    try:
+        return {"pillow": clean.version()}
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"the resize clean is Pillow's, which cannot be imported ({error}); install it by "
+            "pip install 'pool3[clean]', or choose another --resize"
+        ) from error
+
+
+def _span_decoder(preprocessing: Preprocessing, fast: bool) -> Callable[[Any, Any], Any]:
+    """A function for a graph: contents and shapes of a span, see `_Reader.pack` → (n, S, S, 3) float32."""
+    import tensorflow as tf
+
+    size = preprocessing.size
+    if preprocessing.resize == CLEAN:
+        return _clean_decoder(size, fast)
+    decode = _decoder(preprocessing, fast)
+
+    def decode_span(contents: Any, shapes: Any) -> Any:
+        return tf.map_fn(
+            lambda one: decode(*one),
+            (contents, shapes),
+            fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
+        )
+
+    return decode_span
+
+
+def _clean_decoder(size: int, fast: bool) -> Callable[[Any, Any], Any]:
+    """The same by Pillow, which Python calls for several images at a time; TensorFlow hands on pixels of any size."""
+    import tensorflow as tf
+
+    from pool3_kernels.resize import resize_each
+
+    pixels = _pixels(size, fast)
+
+    def flat(content: Any, shape: Any) -> Any:
+        image = tf.cond(shape[0] < 0, lambda: tf.zeros((0, 0, 3), tf.uint8), lambda: pixels(content, shape))
+        return tf.reshape(image, (-1,)), tf.ensure_shape(tf.shape(image), (3,))
+
+    flat_pixels = tf.function(flat, input_signature=_one_image(), autograph=False)
+
+    def decode_some(contents: Any, shapes: Any) -> Any:
+        values, sizes = tf.map_fn(
+            lambda one: flat_pixels(*one),
+            (contents, shapes),
+            fn_output_signature=(
+                tf.RaggedTensorSpec((None,), tf.uint8, ragged_rank=0),
+                tf.TensorSpec((3,), tf.int32),
+            ),
+        )
+        resized = tf.numpy_function(
+            partial(resize_each, size=size),
+            (values.values, values.row_splits, sizes),
+            tf.float32,
+            stateful=False,
+        )
+        return tf.ensure_shape(resized, (_RESIZED_TOGETHER, size, size, 3))
+
+    def decode_span(contents: Any, shapes: Any) -> Any:
+        count = contents.shape[0]
+        missing = -count % _RESIZED_TOGETHER
+        contents = tf.concat([contents, tf.fill((missing,), "")], axis=0)
+        shapes = tf.concat([shapes, tf.fill((missing, 3), -1)], axis=0)
+        images = tf.map_fn(
+            lambda some: decode_some(*some),
+            (
+                tf.reshape(contents, (-1, _RESIZED_TOGETHER)),
+                tf.reshape(shapes, (-1, _RESIZED_TOGETHER, 3)),
+            ),
+            fn_output_signature=tf.TensorSpec((_RESIZED_TOGETHER, size, size, 3), tf.float32),
+            parallel_iterations=1,
+        )
+        return tf.reshape(images, (-1, size, size, 3))[:count]
+
+    return decode_span
+
+
 @cache
 def _decoder(preprocessing: Preprocessing, fast: bool) -> Any:
     """A graph function: one image's bytes (or raw pixels) and its shape, see `_Reader.pack` → (S, S, 3) float32."""
@@ -302,6 +383,33 @@ def _decoder(preprocessing: Preprocessing, fast: bool) -> Any:
 
     size = preprocessing.size
     half_pixel = preprocessing.resize == "bilinear"
+    pixels = _pixels(size, fast)
+
+    def resized(content: Any, shape: Any) -> Any:
+        image = resize_bilinear(pixels(content, shape)[tf.newaxis], size, half_pixel=half_pixel)
+        return tf.ensure_shape(image[0], (size, size, 3))
+
+    def decode(content: Any, shape: Any) -> Any:
+        return tf.cond(shape[0] < 0, lambda: tf.zeros((size, size, 3)), lambda: resized(content, shape))
+
+    return tf.function(decode, input_signature=_one_image(), autograph=False)
+
+
+def _one_image() -> list[Any]:
+    """Signature of an image's bytes (or raw pixels) and its shape."""
+    import tensorflow as tf
+
+    return [tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)]
+
+
+def _pixels(size: int, fast: bool) -> Callable[[Any, Any], Any]:
+    """A function for a graph: one image's bytes (or raw pixels) and its shape → (H, W, 3) uint8.
+
+    Args:
+        size: the network's, below which a fast decoder must not go.
+        fast: whether it is one.
+    """
+    import tensorflow as tf
 
     def encoded(content: Any) -> Any:
         # Of a WebP with transparency the decoder gives four channels or none; of all others it takes three.
@@ -333,15 +441,7 @@ def _decoder(preprocessing: Preprocessing, fast: bool) -> Any:
             lambda: decoded(content),
         )
 
-    def resized(content: Any, shape: Any) -> Any:
-        image = resize_bilinear(pixels(content, shape)[tf.newaxis], size, half_pixel=half_pixel)
-        return tf.ensure_shape(image[0], (size, size, 3))
-
-    def decode(content: Any, shape: Any) -> Any:
-        return tf.cond(shape[0] < 0, lambda: tf.zeros((size, size, 3)), lambda: resized(content, shape))
-
-    signature = [tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)]
-    return tf.function(decode, input_signature=signature, autograph=False)
+    return pixels
 
 
 def clean_message(message: str) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from pool3.backbones import Preprocessing
 from pool3.errors import SpecError, WeightsError
 from pool3.extractor import Extractor
 from pool3.gathering import Progress
@@ -37,6 +38,7 @@ def spec_of(recorded: Provenance, *, weights: str | None, devices: str) -> Extra
         precision=recorded.precision,
         storage=recorded.storage,
         batch_size=recorded.batch_size,
+        resize=Preprocessing.recorded_resize(recorded.preprocessing),
         fast_decode=recorded.decoder == DECODER_FAST,
         devices=devices,
     )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pool3.backbones import Backbone, Tensors
+from pool3.backbones import CLEAN, Backbone, Preprocessing, Tensors
 from pool3.devices import Placement
 from pool3.errors import DeviceMemoryError, ExtractionError
 
@@ -79,6 +79,7 @@ class Runner:
         precision: dtype of the convolutions.
         xla: compile the network by XLA, which fuses what runs between convolutions; else TensorFlow's own graph
             optimizer, which on a CPU has oneDNN's fused convolutions.
+        preprocessing: how images are resized on the device; None: as the backbone says.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Runner:
         image_shape: tuple[int, int] | None,
         precision: str = "float32",
         xla: bool = False,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         import tensorflow as tf
 
@@ -105,7 +107,9 @@ class Runner:
         if self.replicas > 1:
             self._strategy = tf.distribute.MirroredStrategy(list(placement.devices))
         width = int(np.prod(backbone.features[feature]))
-        p = backbone.preprocessing
+        p = preprocessing or backbone.preprocessing
+        if image_shape is not None and p.resize == CLEAN:
+            raise ValueError("Pillow resizes on the host: give it no image_shape")
         half_pixel = p.resize == "bilinear"
         with self._scope():
             # XLA takes weights as arguments: as constants it would fold them for minutes.

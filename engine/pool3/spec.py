@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pool3.backbones import get_backbone
+from pool3.backbones import RESIZES, get_backbone
 from pool3.errors import SpecError
 from pool3.store.schema import STORAGES
 
@@ -52,6 +52,7 @@ class ExtractSpec:
         storage: dtype of the stored features, ``float32`` or ``float16``.
         batch_size: images a step; 0 lets pool3 choose.
         workers: batches decoded at a time; 0 lets pool3 choose. No number depends on it.
+        resize: one of `RESIZES`; empty for the backbone's own.
         fast_decode: decode large JPEGs at a fraction of their size, see `pool3.pipeline.DECODER_FAST`.
         devices: see `pool3.devices.choose_devices`.
         xla: compile the network by XLA: ``auto`` (on a GPU), ``on`` or ``off``.
@@ -68,6 +69,7 @@ class ExtractSpec:
     storage: str = "float32"
     batch_size: int = 0
     workers: int = 0
+    resize: str = ""
     fast_decode: bool = False
     devices: str = "auto"
     xla: str = "auto"
@@ -84,6 +86,10 @@ class ExtractSpec:
             raise SpecError(f"Unknown precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}.")
         if self.storage not in STORAGES:
             raise SpecError(f"Unknown storage {self.storage!r}; choose one of {', '.join(STORAGES)}.")
+        if not self.resize:
+            object.__setattr__(self, "resize", network.preprocessing.resize)
+        if self.resize not in RESIZES:
+            raise SpecError(f"Unknown resize {self.resize!r}; choose one of {', '.join(RESIZES)}.")
         if self.workers < 0:
             raise SpecError(f"The workers must be at least 1, or 0 for auto; received {self.workers}.")
         if self.batch_size < 0:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from pool3.backbones.base import LEAST_COSINE, Backbone, Contract, ConvLayer, Network, Preprocessing, Tensors
+from pool3.backbones.base import (
+    CLEAN,
+    LEAST_COSINE,
+    RESIZES,
+    Backbone,
+    Contract,
+    ConvLayer,
+    Network,
+    Preprocessing,
+    Tensors,
+)
 from pool3.backbones.efficientnet_lite0 import EFFICIENTNET_LITE0
 from pool3.backbones.inception_v3 import INCEPTION_V3, INCEPTION_V3_KERAS
 from pool3.errors import SpecError
@@ -27,10 +37,12 @@ def get_backbone(name: str) -> Backbone:
 
 __all__ = [
     "BACKBONES",
+    "CLEAN",
     "EFFICIENTNET_LITE0",
     "INCEPTION_V3",
     "INCEPTION_V3_KERAS",
     "LEAST_COSINE",
+    "RESIZES",
     "Backbone",
     "Contract",
     "ConvLayer",

@@ -5,11 +5,12 @@ Nothing here imports TensorFlow at module level: `pool3 weights list` and `pool3
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,19 +53,29 @@ class ConvLayer:
         return {f"{self.scope}/weights": self.shape, **{f"{self.scope}/{n}": (self.channels,) for n in norm}}
 
 
+Resize = Literal["tf1-bilinear", "bilinear", "clean"]
+"""Ways to resize; see `Preprocessing`."""
+
+RESIZES: tuple[Resize, ...] = get_args(Resize)
+"""All of them."""
+
+CLEAN: Resize = "clean"
+"""The one that Pillow does, image by image on the CPU."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
     """Resize, then ``(pixel - offset) * scale``: bound to the weights, and recorded in every feature file.
 
     Attributes:
-        resize: ``tf1-bilinear`` (the 2015 graph: no half-pixel centres) or ``bilinear`` (half-pixel centres);
-            neither filters when it shrinks.
+        resize: ``tf1-bilinear`` (the 2015 graph: no half-pixel centres) or ``bilinear`` (half-pixel centres), of
+            which neither filters when it shrinks; or ``clean`` (clean-fid's: Pillow's bicubic, which does).
         size: side of the square input, in pixels.
         offset: in pixel levels, 0–255.
         scale: factor after the offset.
     """
 
-    resize: Literal["tf1-bilinear", "bilinear"]
+    resize: Resize
     size: int
     offset: float
     scale: float
@@ -72,6 +83,12 @@ class Preprocessing:
     def __str__(self) -> str:
         """The form recorded in a feature file."""
         return f"resize={self.resize}:{self.size}x{self.size}; normalise=(x-{self.offset:g})*{self.scale!r}"
+
+    @staticmethod
+    def recorded_resize(text: str) -> str:
+        """The resize that a feature file records, whether this pool3 knows it or not; empty where there is none."""
+        found = re.match(r"resize=([^:;]*):", text)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,13 @@ def extract(
     ] = "float32",
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Images a step.")] = "auto",
     workers: Annotated[str, typer.Option(metavar="auto|N", help="Batches decoded at a time.")] = "auto",
+    resize: Annotated[
+        str,
+        typer.Option(
+            help="tf1-bilinear, bilinear, or clean (clean-fid's, by Pillow); recorded. Default: the backbone's.",
+            show_default=False,
+        ),
+    ] = "",
     fast_decode: Annotated[
         bool,
         typer.Option(
@@ -89,6 +96,7 @@ def extract(
         storage=storage,
         batch_size=parse_count(batch_size, "--batch-size"),
         workers=parse_count(workers, "--workers"),
+        resize=resize,
         fast_decode=fast_decode,
         devices=devices,
         xla=xla,

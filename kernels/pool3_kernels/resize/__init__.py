@@ -1,5 +1,6 @@
-"""Bilinear resize without a filter, as TensorFlow's graphs do it."""
+"""Resizes: bilinear without a filter, as TensorFlow's graphs do it, and clean-fid's bicubic one by Pillow."""
 
+from pool3_kernels.resize.clean import resize_clean, resize_each
 from pool3_kernels.resize.fast import resize_bilinear
 
-__all__ = ["resize_bilinear"]
+__all__ = ["resize_bilinear", "resize_clean", "resize_each"]
