@@ -11,14 +11,14 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pool3 import provenance
 from pool3._version import __version__
-from pool3.backbones import CLEAN, get_backbone
+from pool3.backbones import CLEAN, Resize, get_backbone
 from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
@@ -73,7 +73,7 @@ class Extractor:
         self._runner: tuple[tuple[int, tuple[int, int] | None, str], Runner] | None = None
         with self._clock.stage("startup"):
             self.backbone = get_backbone(self.spec.backbone)
-            self.preprocessing = replace(self.backbone.preprocessing, resize=self.spec.resize)
+            self.preprocessing = replace(self.backbone.preprocessing, resize=cast(Resize, self.spec.resize))
             self._resizer = pillow() if self.preprocessing.resize == CLEAN else {}
             self.placement: Placement = choose_devices(self.spec.devices)
             if self.placement.warning:

@@ -13,6 +13,7 @@ from pool3.backbones.base import (
     ConvLayer,
     Network,
     Preprocessing,
+    Resize,
     Tensors,
 )
 from pool3.backbones.efficientnet_lite0 import EFFICIENTNET_LITE0
@@ -48,6 +49,7 @@ __all__ = [
     "ConvLayer",
     "Network",
     "Preprocessing",
+    "Resize",
     "Tensors",
     "get_backbone",
 ]
