@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -380,3 +381,20 @@ def test_python_knows_them_by_name(pair) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert pool3.distances(*pair).fid == distances(*pair).fid
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch) -> None:
+    """Of 16 MB of features, in float64 32 MB, a few blocks of 256 KiB are held."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 256 << 10)
+    monkeypatch.setattr(kernel, "_HELD_BYTES", 256 << 10)
+    rows = np.abs(features(64_000, 0, 64))
+    paths = write(tmp_path / "a.h5", rows), write(tmp_path / "b.h5", rows[:2000])
+    del rows
+    distances(*paths)  # what is loaded at first use
+    tracemalloc.start()
+    try:
+        distances(*paths, kid=True, kid_subsets=3, kid_subset_size=100)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20

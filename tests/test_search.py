@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,8 +209,9 @@ def test_nothing_is_near(tmp_path) -> None:
 def test_too_many_pairs_are_an_error_and_not_a_full_memory(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(pairs, "MOST_PAIRS", 1000)
     path = write(tmp_path / "a.h5", np.ones((50, 3)))
-    with pytest.raises(EvaluationError, match="raise the threshold"):
-        duplicates(path)
+    for backend in ("exact", "faiss"):
+        with pytest.raises(EvaluationError, match="raise the threshold"):
+            duplicates(path, backend=backend)
 
 
 @pytest.mark.parametrize(
@@ -373,3 +375,18 @@ def test_python_knows_them_by_name(tmp_path) -> None:
     path = write(tmp_path / "a.h5", features(20, 0))
     assert pool3.neighbours(path, path, 1).rows.ravel().tolist() == list(range(20))
     assert pool3.duplicates(path).ids == [f"{i}.png" for i in range(20)]
+
+
+@pytest.mark.parametrize("search", [lambda a, b: neighbours(a, b, 5), lambda _a, b: duplicates(b, 0.9)])
+def test_memory_does_not_grow_with_the_features(tmp_path, monkeypatch, search) -> None:
+    """Of 4,000 rows of 1,024 numbers, 16 MB, two blocks of 32 rows are held; ids take the most of the rest."""
+    monkeypatch.setattr(vectors, "BLOCK_ROWS", 32)
+    monkeypatch.setattr(vectors, "_PAIR_BYTES", 1 << 18)
+    paths = write(tmp_path / "a.h5", features(40, 0, 1024)), write(tmp_path / "b.h5", features(4000, 1, 1024))
+    tracemalloc.start()
+    try:
+        search(*paths)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 << 20

@@ -65,7 +65,7 @@ def memory_bytes() -> int:
 def optional_libraries() -> dict[str, str]:
     """Versions of the libraries that are used where they are installed; absent ones say so."""
     found = {}
-    for name in ("scikit-learn", "scikit-learn-intelex", "cuml-cu12"):
+    for name in ("scikit-learn", "scikit-learn-intelex", "cuml-cu12", "faiss-cpu", "pillow"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from pool3.errors import EvaluationError
 from pool3.search.faiss_index import flat_index
 from pool3.search.query import check_search
-from pool3.search.vectors import Block, blocks, slack, squares, step
+from pool3.search.vectors import Block, block_at, blocks, slack, squares, step
 from pool3.store import FeatureFile, open_features
 from pool3.watching import Report, Watch, unwatched
 
 MOST_PAIRS = 10_000_000
 """Most pairs that are listed: 240 MB. A threshold that is far too low would fill the memory."""
+
+_ASKED_TOGETHER = 64
+"""Rows that FAISS is asked about at a time: it returns all that is near, be it every row of the file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -101,7 +104,7 @@ def duplicates(
     if not 0 < threshold <= 1:
         raise EvaluationError(f"the threshold is a cosine above 0, at most 1; received {threshold}")
     with open_features(features) as file:
-        with (watch or unwatched)("comparing", "pairs") as report:
+        with (watch or unwatched)("comparing", "pairs" if backend == "exact" else "rows") as report:
             candidates = _exact if backend == "exact" else _faiss
             pairs, similarities = _collected(file, candidates(file, threshold, report), threshold)
         digests = file.content_sha256
@@ -139,17 +142,21 @@ def _faiss(file: FeatureFile, threshold: float, report: Report) -> _Candidates:
     least = float(threshold - slack(file.features.shape[1]))
     index = flat_index(file, "cosine", lambda _done, _total: None)
     size = step(file.features.shape[1])
-    done, total = 0, len(file) * (len(file) + 1) // 2
     for one in blocks(file, "cosine"):
-        limits, _, found = index.range_search(one.units, least)
-        i = np.repeat(np.arange(len(one)), np.diff(limits.astype(np.int64)))
-        later = found > i + one.start
-        i, rows = i[later], found[later]
-        for other in blocks(file, "cosine", one.start):
-            here = rows // size == other.start // size
-            yield one, other, i[here], rows[here] - other.start
-            done += len(one) * len(other) if one.start < other.start else len(one) * (len(one) + 1) // 2
-            report(done, total)
+        places, found = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for first in range(0, len(one), _ASKED_TOGETHER):
+            limits, _, near = index.range_search(one.units[first : first + _ASKED_TOGETHER], least)
+            i = np.repeat(np.arange(len(limits) - 1), np.diff(limits.astype(np.int64))) + first
+            later = near > i + one.start
+            places.append(i[later])
+            found.append(near[later])
+            if sum(map(len, found)) > MOST_PAIRS:
+                raise _too_many(file, threshold)
+        i, rows = np.concatenate(places), np.concatenate(found)
+        for number in np.unique(rows // size).tolist():
+            here = rows // size == number
+            yield one, block_at(file, "cosine", number * size), i[here], rows[here] - number * size
+        report(one.start + len(one), len(file))
 
 
 def _collected(
@@ -159,9 +166,7 @@ def _collected(
     pairs, similarities, count = [np.empty((0, 2), np.int64)], [np.empty(0)], 0
     for one, other, i, j in candidates:
         if count + len(i) > MOST_PAIRS:
-            raise EvaluationError(
-                f"{file.path} has more than {MOST_PAIRS:,} pairs of a cosine of {threshold}; raise the threshold"
-            )
+            raise _too_many(file, threshold)
         cosines = 1 - squares(one, other, i, j) / 2
         near = cosines >= threshold
         pairs.append(np.stack([i[near] + one.start, j[near] + other.start], axis=1))
@@ -170,6 +175,12 @@ def _collected(
     found, values = np.concatenate(pairs), np.concatenate(similarities)
     order = np.lexsort((found[:, 1], found[:, 0]))
     return found[order], values[order]
+
+
+def _too_many(file: FeatureFile, threshold: float) -> EvaluationError:
+    return EvaluationError(
+        f"{file.path} has more than {MOST_PAIRS:,} pairs of a cosine of {threshold}; raise the threshold"
+    )
 
 
 def groups(pairs: NDArray[np.int64], rows: int) -> tuple[NDArray[np.int64], ...]:

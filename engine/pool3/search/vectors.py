@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.errors import EvaluationError
+from pool3.metrics.blocks import block as finite_rows
 from pool3.store.table import Table
 
 METRICS = ("cosine", "euclidean")
 """Distances: 1 - the cosine of the angle, or the length of the difference."""
 
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 2048
 """Most rows of a block: products of two are large enough for full speed, and small beside the features."""
 
 BLOCK_BYTES = 64 << 20
@@ -58,7 +59,7 @@ def blocks(table: Table, metric: str, first: int = 0) -> Iterator[Block]:
     """
     size = step(table.features.shape[1])
     for start in range(first, len(table), size):
-        yield _block(table, metric, start, min(start + size, len(table)))
+        yield block_at(table, metric, start)
 
 
 def step(width: int) -> int:
@@ -66,14 +67,9 @@ def step(width: int) -> int:
     return max(1, min(BLOCK_ROWS, BLOCK_BYTES // (8 * width)))
 
 
-def _block(table: Table, metric: str, start: int, stop: int) -> Block:
-    rows = table.features[start:stop].astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        raise EvaluationError(
-            f"{table.path} holds features that are no finite numbers, in row {start + bad[0]} "
-            f"({table.ids[start + bad[0]]}) first; extract them again"
-        )
+def block_at(table: Table, metric: str, start: int) -> Block:
+    """Read the block that begins at row `start`; errors as of `blocks`."""
+    rows = finite_rows(table, slice(start, min(start + step(table.features.shape[1]), len(table))))
     norms = np.sqrt((rows * rows).sum(axis=1))
     zero = np.flatnonzero(norms == 0)
     if metric == "cosine" and len(zero):
