@@ -239,7 +239,9 @@ class _Against:
             with self._watch("fetching weights", "bytes") as fetching:
                 extractor = Extractor(spec, fetching=fetching)
         except Pool3Error as error:
-            yield Check("weights", False, f"the network cannot be made again: {error}")
+            yield Check(
+                "weights", False, f"the network cannot be made again: {error}; --sample 0 leaves this out"
+            )
             return
         loaded = extractor.weights.tensor_digest
         problem = f"those of {extractor.weights.name} are {loaded}, but {recorded.tensor_digest} is recorded"

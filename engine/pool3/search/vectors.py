@@ -1,8 +1,8 @@
 """Rows of a feature file made ready for products: as float64, and as unit vectors in float32.
 
 Products of unit vectors are taken in float32, twice as quick as in float64, and only to rule out what cannot be a
-result: `slack` bounds their error, and whatever is left is computed in float64, pair by pair. So results are exact, and
-do not depend on blocks, threads or libraries.
+result: `slack` bounds their error, and whatever is left is computed in float64, pair by pair. So results do not
+depend on blocks or threads, nor on the library that multiplies.
 """
 
 from __future__ import annotations
