@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pool3.decoding import DECODER_FAST
 from pool3.errors import Pool3Error, SpecError, StoreError
 from pool3.extractor import Extractor
-from pool3.pipeline import DECODER_FAST, content_sha256
+from pool3.pipeline import content_sha256
 from pool3.sources import SelectionSource, Source, Unreadable, open_source
 from pool3.spec import ExtractSpec
 from pool3.store import FeatureFile, open_features
@@ -258,6 +259,7 @@ class _Against:
                 storage=recorded.storage,
                 batch_size=recorded.batch_size,
                 fast_decode=recorded.decoder == DECODER_FAST,
+                resize_on="host" if recorded.route == "host" else "device",
                 devices=devices,
             )
             with self._watch("fetching weights", "bytes") as fetching:

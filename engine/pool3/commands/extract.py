@@ -53,6 +53,9 @@ def extract(
             help="Decode large JPEGs at 1/2, 1/4 or 1/8 of their size: quicker, with other features; recorded.",
         ),
     ] = False,
+    resize_on: Annotated[
+        str, typer.Option(help="Where images are resized: auto (on a GPU, if there is one), host or device.")
+    ] = "auto",
     devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:0,1: one replica each.")] = "auto",
     xla: Annotated[str, typer.Option(help="Compile by XLA: auto (on a GPU), on or off.")] = "auto",
     limit: Annotated[
@@ -90,6 +93,7 @@ def extract(
         batch_size=parse_count(batch_size, "--batch-size"),
         workers=parse_count(workers, "--workers"),
         fast_decode=fast_decode,
+        resize_on=resize_on,
         devices=devices,
         xla=xla,
         offline=offline,
