@@ -21,7 +21,7 @@ $(VENV)/.setup: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.setup-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[clean,dev,faiss,intelex,tables]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,intelex,tables]'
 	@touch $@ $(VENV)/.setup
 
 setup: $(VENV)/.setup ## a virtual environment with pool3 in it
@@ -56,13 +56,13 @@ bench-gate: setup ## is this tree slower than another commit? BASE=origin/main; 
 	$(BIN)/python -m bench gate --base '$(BASE)' --environments $(OUT)/gate --markdown $(OUT)/gate/gate.md --junit $(OUT)/gate/gate.xml --json $(OUT)/gate/gate.json $(GATE)
 
 bench-quick: setup ## a look at a few cases, in about a minute
-	$(BIN)/python -m bench --output-dir $(OUT)/bench --repeats 1 --case blog_loop --case forward/8 --case decode --case hash --case end_to_end
+	$(BIN)/python -m bench run --quick --output-dir $(OUT)/bench
 
 bench-peers: setup ## the same beside OpenVINO, ONNX Runtime and torch-fidelity; a short look: QUICK=1
 	$(BIN)/python -m bench.peers --output-dir $(OUT)/bench --environment $(OUT)/peers-venv $(if $(QUICK),--quick --rounds 3)
 
 setup-gpu: setup-dev ## the same for a machine with NVIDIA GPUs: CUDA's libraries and cuML
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,gpu,intelex,tables]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench,gpu,intelex,tables]'
 	$(BIN)/pool3 doctor
 
 test-gpu: setup-gpu ## the tests that need a GPU

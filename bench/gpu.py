@@ -170,8 +170,7 @@ def _warm(row: Row) -> Row:
 
 
 def _sample(row: Row, every: Placement) -> None:
-    model = every.description.partition("(")[2].rstrip(")")
-    with Watch(model, max(1, row.devices)) as watch:
+    with Watch(every.model, max(1, row.devices)) as watch:
         images, seconds = row.call()
     row.rates.append(images / seconds)
     if watch.usage is not None and every.on_gpu:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from pool3.doctor import diagnose
@@ -29,3 +31,16 @@ def fingerprint() -> dict[str, Any]:
             "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
         },
     }
+
+
+def short(machine: Mapping[str, Any]) -> str:
+    """The hardware of a fingerprint in a line: what must be alike for times to be compared."""
+    cpu, gpus = machine["cpu"], [gpu["name"] for gpu in machine["nvml"]["gpus"]]
+    gib = round((machine["memory_bytes"] or 0) / 2**30)
+    flags = " ".join(sorted(cpu["flags"]))
+    return ", ".join([f"{cpu['model']} × {cpu['cores']} ({flags})", f"{gib} GiB", *gpus])
+
+
+def fingerprint_id(machine: Mapping[str, Any]) -> str:
+    """Twelve digits that stand for the same hardware."""
+    return hashlib.sha256(short(machine).encode()).hexdigest()[:12]

@@ -6,11 +6,30 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
+from bench.outputs import describe
 from pool3.commands.output import Report
+from pool3.nvml import Usage, Watch
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND
+
+
+class Work(NamedTuple):
+    """A case that is ready to run.
+
+    Attributes:
+        call: what is timed; it returns the sample where it takes it itself (leaving its own start-up out), else None.
+        output: what it computes, once, for a comparison; None where it computes nothing.
+        precision: that the output is computed in.
+    """
+
+    call: Callable[[], float | None]
+    output: Callable[[], NDArray[Any]] | None = None
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +40,19 @@ class Case:
         name: in the table and the JSON.
         unit: what is counted, such as images or rows.
         count: units that one call works through.
-        setup: prepares the case and returns the call to time; the call returns seconds where it times itself
-            (leaving its own start-up out), else None.
+        setup: prepares the case.
         limit: name of the case that does the bare minimum of the same work; empty: none.
+        quantity: what a sample is: ``seconds``, or peak ``bytes`` of memory.
+        about: what is measured, in a line.
     """
 
     name: str
     unit: str
     count: int
-    setup: Callable[[], Callable[[], float | None]]
+    setup: Callable[[], Work]
     limit: str = ""
+    quantity: str = "seconds"
+    about: str = ""
 
 
 @dataclass(slots=True)
@@ -43,7 +65,10 @@ class Result:
         count: units a sample.
         first_seconds: set-up and the first, untimed call: tracing and compilation are in here.
         limit: the case's.
-        samples: seconds, one a round.
+        samples: seconds, one a round; bytes where that is the case's quantity.
+        quantity: the case's.
+        output: see `bench.outputs.describe`; None where nothing is computed.
+        usages: what NVML told of each sample; empty without a GPU.
     """
 
     name: str
@@ -52,10 +77,15 @@ class Result:
     first_seconds: float
     limit: str = ""
     samples: list[float] = field(default_factory=list)
+    quantity: str = "seconds"
+    output: dict[str, Any] | None = None
+    usages: list[Usage] = field(default_factory=list)
 
     @property
     def rates(self) -> list[float]:
-        """Units a second, one a sample, ascending."""
+        """Units a second, one a sample, ascending; of bytes the bytes themselves."""
+        if self.quantity == "bytes":
+            return sorted(self.samples)
         return sorted(self.count / seconds for seconds in self.samples)
 
     @property
@@ -82,20 +112,46 @@ class Result:
             "name": self.name,
             "unit": self.unit,
             "count": self.count,
+            "quantity": self.quantity,
             "first_seconds": round(self.first_seconds, 4),
-            "samples_seconds": [round(seconds, 6) for seconds in self.samples],
-            "median_per_second": round(self.median, 3),
-            "p20_per_second": round(self.percentile(20), 3),
-            "p80_per_second": round(self.percentile(80), 3),
+            "samples": [round(seconds, 6) for seconds in self.samples],
+            "median": round(self.median, 3),
+            "p20": round(self.percentile(20), 3),
+            "p80": round(self.percentile(80), 3),
             "blog_ratio": round(self.median / BLOG_IMAGES_PER_SECOND, 4) if images else None,
             "limit": self.limit or None,
             "limit_ratio": round(self.median / limit, 4) if limit else None,
             "blog_loop_ratio": round(self.median / blog_loop, 4) if images and blog_loop else None,
+            "output": self.output,
+            **self._nvml(),
+        }
+
+    def _nvml(self) -> dict[str, Any]:
+        """Columns that there are on a GPU alone."""
+        if not self.usages:
+            return {}
+        middle = {
+            name: statistics.median(getattr(usage, name) for usage in self.usages)
+            for name in ("utilisation", "memory_bytes", "watts", "megahertz", "joules")
+        }
+        per_joule = {"images_per_joule": self.count / middle["joules"]} if self.unit == "images" else {}
+        return {
+            "throttled": any(usage.throttled for usage in self.usages),
+            "nvml": {name: round(value, 4) for name, value in (middle | per_joule).items()},
         }
 
 
-def measure(cases: Sequence[Case], repeats: int, report: Report) -> list[Result]:
-    """Take `repeats` samples of every case, interleaved; garbage collection is off while a sample is taken."""
+def measure(
+    cases: Sequence[Case], repeats: int, report: Report, watch: Callable[[], Watch] | None = None
+) -> list[Result]:
+    """Take `repeats` samples of every case, interleaved; garbage collection is off while a sample is taken.
+
+    Args:
+        cases: what to measure.
+        repeats: samples of each.
+        report: progress.
+        watch: makes what watches the GPUs during one sample; None where there is none.
+    """
     total = len(cases) * (repeats + 1)
     done = 0
     calls: list[Callable[[], float | None]] = []
@@ -103,22 +159,29 @@ def measure(cases: Sequence[Case], repeats: int, report: Report) -> list[Result]
     for case in cases:
         report(done, total, f"preparing {case.name}")
         start = time.perf_counter()
-        call = case.setup()
-        call()
-        calls.append(call)
-        results.append(Result(case.name, case.unit, case.count, time.perf_counter() - start, case.limit))
+        work = case.setup()
+        work.call()
+        first = time.perf_counter() - start
+        result = Result(case.name, case.unit, case.count, first, case.limit, quantity=case.quantity)
+        if work.output is not None:
+            result.output = describe(work.output(), work.precision)
+        calls.append(work.call)
+        results.append(result)
         done += 1
     for _ in range(repeats):
         for call, result in zip(calls, results, strict=True):
             report(done, total, result.name)
-            result.samples.append(sample(call))
+            with nullcontext() if watch is None else watch() as watching:
+                result.samples.append(sample(call))
+            if watching is not None and watching.usage is not None:
+                result.usages.append(watching.usage)
             done += 1
     report(done, total)
     return results
 
 
 def sample(call: Callable[[], float | None]) -> float:
-    """Seconds of one call, its own where it times itself; garbage collection is off meanwhile."""
+    """Seconds of one call, its own sample where it takes it itself; garbage collection is off meanwhile."""
     gc.collect()
     gc.disable()
     try:

@@ -22,19 +22,32 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_gpu(cases)])
+
+
+def _gpu(cases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What NVML told, a line for each case that it watched; nothing without a GPU."""
+    return [
+        f"{case['name']}: GPU {n['utilisation']:.0%} busy, {n['memory_bytes'] / 2**30:.1f} GiB, {n['watts']:.0f} W, "
+        f"{n['megahertz']:.0f} MHz"
+        + (f", {n['images_per_joule']:.2f} images/J" if "images_per_joule" in n else "")
+        for case in cases
+        if (n := case.get("nvml"))
+    ]
 
 
 def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         facts["name"],
-        *(_rate(facts[f"{name}_per_second"]) for name in ("median", "p20", "p80")),
+        *(_value(facts[name], facts["quantity"]) for name in ("median", "p20", "p80")),
         *(_ratio(facts[f"{name}_ratio"]) for name in ("blog", "blog_loop", "limit")),
-        facts["unit"],
+        facts["unit"] + " (throttled)" * facts.get("throttled", False),
     )
 
 
-def _rate(value: float) -> str:
+def _value(value: float, quantity: str) -> str:
+    if quantity == "bytes":
+        return f"{value / 2**20:,.0f} MiB"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
 
 

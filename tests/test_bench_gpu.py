@@ -10,6 +10,8 @@ import pynvml
 import pytest
 
 from bench.gpu import Row, table
+from bench.measure import Case, Work, measure
+from bench.table import table as cases_table
 from pool3.nvml import Usage, Watch
 
 
@@ -46,7 +48,9 @@ def test_every_row_runs_on_logical_devices(tmp_path) -> None:
 
 
 def test_the_table_has_nvml_s_columns_where_there_is_one() -> None:
-    usage = Usage(utilisation=0.91, memory_bytes=3 << 30, watts=600.0, joules=0.05, throttled=True)
+    usage = Usage(
+        utilisation=0.91, memory_bytes=3 << 30, watts=600.0, joules=0.05, megahertz=1980.0, throttled=True
+    )
     limit = Row("limit", 1, "float16", None, lambda: (1, 1.0), rates=[20_000.0])
     row = Row(
         "forward", 1, "float16", 64, lambda: (1, 1.0), rates=[9_000.0, 10_000.0, 11_000.0], usages=[usage]
@@ -70,6 +74,7 @@ def driver(monkeypatch):
         "nvmlDeviceGetUtilizationRates": lambda index: SimpleNamespace(gpu=[80, 1, 60][index]),
         "nvmlDeviceGetMemoryInfo": lambda index: SimpleNamespace(used=[10, 1, 20][index]),
         "nvmlDeviceGetPowerUsage": lambda index: [500_000, 1, 300_000][index],
+        "nvmlDeviceGetClockInfo": lambda index, _clock: [1900, 1, 1700][index],
         "nvmlDeviceGetCurrentClocksThrottleReasons": lambda _: state.reasons,
     }
     for name, answer in answers.items():
@@ -85,6 +90,7 @@ def test_gpus_of_one_model_are_watched_together(driver) -> None:
     assert watch.usage.memory_bytes == 30
     assert watch.usage.watts == pytest.approx(800)
     assert watch.usage.joules > 0
+    assert watch.usage.megahertz == pytest.approx(1800)
     assert not watch.usage.throttled
 
 
@@ -114,3 +120,20 @@ def test_without_a_driver_there_is_nothing_to_watch() -> None:
     with Watch("NVIDIA H200", 1) as watch:
         time.sleep(0.01)
     assert watch.usage is None
+
+
+def test_cases_are_watched_and_marked(driver) -> None:
+    driver.reasons = pynvml.nvmlClocksThrottleReasonSwPowerCap
+    case = Case("forward/8", "images", 64, lambda: Work(lambda: time.sleep(0.01)))
+    (watched,) = measure([case], 2, lambda *_: None, lambda: Watch("NVIDIA H200", 2))
+    (alone,) = measure([case], 2, lambda *_: None, lambda: Watch("NVIDIA B200", 1))
+    facts = watched.to_dict({}, "blog_loop")
+    assert facts["throttled"] is True
+    assert facts["nvml"]["watts"] == 800
+    assert facts["nvml"]["images_per_joule"] > 0
+    assert "forward/8: GPU 70% busy" in cases_table([facts])
+    assert "images (throttled)" in cases_table([facts])
+    plain = alone.to_dict({}, "blog_loop")
+    assert "nvml" not in plain
+    assert "throttled" not in plain
+    assert "GPU" not in cases_table([plain])

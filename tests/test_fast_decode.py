@@ -7,8 +7,9 @@ import tensorflow as tf
 import pool3
 from pool3 import Extractor, ExtractSpec
 from pool3.backbones import EFFICIENTNET_LITE0, Preprocessing
+from pool3.decoding import DECODER_FAST
 from pool3.errors import OutputExistsError
-from pool3.pipeline import DECODER_FAST, Pipeline
+from pool3.pipeline import Pipeline
 from pool3.sources import open_source
 from pool3_kernels.resize import resize_bilinear
 from tests.images import pixels, write_image

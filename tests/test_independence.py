@@ -19,10 +19,15 @@ BATCH, COUNT = 7, 9
 """A full batch, and one that is padded."""
 
 
-def extractor(batch_size: int) -> Extractor:
-    return Extractor(
-        ExtractSpec(backbone="inception_v3", weights="random:0", devices="cpu", batch_size=batch_size)
+def extractor(batch_size: int, resize_on: str) -> Extractor:
+    spec = ExtractSpec(
+        backbone="inception_v3",
+        weights="random:0",
+        devices="cpu",
+        batch_size=batch_size,
+        resize_on=resize_on,
     )
+    return Extractor(spec)
 
 
 class Case:
@@ -30,11 +35,12 @@ class Case:
 
     Attributes:
         other: another batch size to compare with.
+        resize_on: as the route needs it.
     """
 
-    def __init__(self, images: Sequence, other: int) -> None:
-        self.images, self.other = images, other
-        self._extractor = extractor(BATCH)
+    def __init__(self, images: Sequence, other: int, resize_on: str) -> None:
+        self.images, self.other, self.resize_on = images, other, resize_on
+        self._extractor = extractor(BATCH, resize_on)
         self.together = self.embed(range(COUNT))
 
     def embed(self, indices: Sequence[int]) -> np.ndarray:
@@ -45,13 +51,14 @@ class Case:
         return np.stack(chosen) if isinstance(self.images, np.ndarray) else chosen
 
 
-@pytest.fixture(scope="module", params=["device", "host"])
+@pytest.fixture(scope="module", params=["device", "host", "canvas"])
 def case(request, tmp_path_factory) -> Case:
     if request.param == "device":
-        return Case(np.stack([pixels(40, 50, seed) for seed in range(COUNT)]), other=1)
+        return Case(np.stack([pixels(40, 50, seed) for seed in range(COUNT)]), 1, "device")
     folder = tmp_path_factory.mktemp("files")
     files = [write_image(folder / f"{i}.png", pixels(30 + 9 * i, 90 - 7 * i, i)) for i in range(COUNT)]
-    return Case([str(path) for path in files], other=64)
+    other, resize_on = (64, "host") if request.param == "host" else (3, "device")
+    return Case([str(path) for path in files], other, resize_on)
 
 
 def test_the_same_bits_beside_any_neighbours(case) -> None:
@@ -63,6 +70,6 @@ def test_the_same_bits_beside_any_neighbours(case) -> None:
 
 
 def test_another_batch_size_agrees(case) -> None:
-    actual = extractor(case.other).embed(case.chosen(range(COUNT)))
+    actual = extractor(case.other, case.resize_on).embed(case.chosen(range(COUNT)))
     difference = np.abs(actual - case.together).max(axis=1) / np.abs(case.together).max(axis=1)
     assert difference.max() < 1e-6

@@ -13,15 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from bench.gate.decision import MINIMUM_EFFECT, Decision, Verdict, decide, exit_code, looks
-from bench.gate.report import junit, markdown, to_dict
+from bench.gate.report import to_dict, write_reports
 from bench.gate.trees import GateError, Tree, base, git, head, sides
+from bench.outputs import TOLERANCE
 from pool3.commands.output import Report, note, progress
 
 CASES = ("forward/8", "decode/32x32", "decode/500x375", "hash/500x375", "end_to_end")
 """What is compared by default: what computes, and nothing that waits for a disk."""
-
-TOLERANCE = 1e-5
-"""Largest difference of features, by the largest feature, that is another rounding and not another output."""
 
 SCHEMA = 1
 
@@ -43,12 +41,8 @@ def main(arguments: Sequence[str]) -> int:
             return 2
         found, samples, output = {n: Decision(Verdict.INCOMPARABLE, reason=str(error)) for n in names}, {}, ""
         commits = {"base": git("rev-parse", options.base), "head": head().commit}
-    text = markdown(
-        found, *(commit[:12] + ("-dirty" * commit.endswith("-dirty")) for commit in commits.values())
-    )
-    if output:
-        text += f"\n{output}\n"
-    print(text)
+    old_name, new_name = (commit[:12] + ("-dirty" * commit.endswith("-dirty")) for commit in commits.values())
+    print(write_reports(found, old_name, new_name, options, output))
     document = {
         "schema": SCHEMA,
         **commits,
@@ -57,14 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         "decisions": {name: to_dict(decision) for name, decision in found.items()},
         "seconds": samples,
     }
-    for path, content in (
-        (options.markdown, text),
-        (options.junit, junit(found, strict=options.strict)),
-        (options.json, json.dumps(document, indent=1) + "\n"),
-    ):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return exit_code((decision.verdict for decision in found.values()), strict=options.strict)
 
 
@@ -175,13 +164,14 @@ def _output(old: Tree, new: Tree) -> tuple[bool, str]:
 
 
 def features_changed(before: np.ndarray, after: np.ndarray) -> tuple[bool, str]:
-    """Compare features (N, D) of both sides bit for bit, else within `TOLERANCE`."""
+    """Compare features (N, D) of both sides bit for bit, else within the tolerance of float32."""
     if before.shape != after.shape:
         return True, f"features have shape {after.shape}, formerly {before.shape}"
     if before.tobytes() == after.tobytes():
         return False, "Features are equal bit for bit."
+    bound = TOLERANCE["float32"]
     scale = float(np.abs(before).max())
     most = float(np.abs(after.astype(np.float64) - before).max()) / scale if scale else float("inf")
-    if most <= TOLERANCE:
-        return False, f"Features differ by at most {most:.1e} of the largest one, within {TOLERANCE:.0e}."
-    return True, f"features differ by {most:.1e} of the largest one, more than {TOLERANCE:.0e}"
+    if most <= bound:
+        return False, f"Features differ by at most {most:.1e} of the largest one, within {bound:.0e}."
+    return True, f"features differ by {most:.1e} of the largest one, more than {bound:.0e}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
@@ -77,3 +78,18 @@ def to_dict(decision: Decision) -> dict[str, Any]:
         "pairs": decision.pairs,
         "reason": decision.reason,
     }
+
+
+def write_reports(
+    decisions: Mapping[str, Decision], base: str, head: str, options: Namespace, remark: str = ""
+) -> str:
+    """Write what the options ``markdown`` and ``junit`` ask for; return the table, the remark under it."""
+    text = markdown(decisions, base, head) + (f"\n{remark}\n" if remark else "")
+    for path, content in (
+        (options.markdown, text),
+        (options.junit, junit(decisions, strict=options.strict)),
+    ):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    return text

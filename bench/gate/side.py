@@ -68,7 +68,7 @@ def seconds(scratch: Path, names: Sequence[str]) -> dict[str, float]:
     found = {}
     for case in cases(scratch, names):
         if case.name in names:
-            call = case.setup()
+            call = case.setup().call
             call()
             found[case.name] = statistics.median(sample(call) for _ in range(SAMPLES))
     return found

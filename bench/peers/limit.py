@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -62,6 +63,13 @@ def _products(precision: str, threads: int, callers: int, operations: float) -> 
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(max(2, callers))
+    return products(precision, callers, operations)
+
+
+def products(precision: str, callers: int, operations: float) -> dict[str, Measure]:
+    """A measure for each shape; `callers` products at a time, each with the threads that TensorFlow has."""
+    import tensorflow as tf
+
     pool = ThreadPoolExecutor(callers)
 
     def measure(m: int, k: int, n: int) -> Measure:
@@ -85,6 +93,17 @@ def _products(precision: str, threads: int, callers: int, operations: float) -> 
         return Measure(2 * m * k * n * callers * repeats / OPERATIONS, call)
 
     return {"×".join(map(str, shape)): measure(*shape) for shape in SHAPES}
+
+
+def best_product(precision: str, images: int) -> Callable[[], float]:
+    """Try every shape in this process, with its threads, and return a call that gives the seconds of so many images."""
+    tried = {
+        f"{shape}, {callers}": measure
+        for callers in (1, 2)
+        for shape, measure in products(precision, callers, _TRIAL).items()
+    }
+    best, _ = quickest(tried, 2)
+    return lambda: images / tried[best].sample()
 
 
 def _try(precision: str, threads: str, callers: str, trials: str) -> None:

@@ -27,11 +27,14 @@ MANY_ROWS = 50_000
 """Rows to train on from which `classify` warns: the time to fit grows with about their square."""
 
 
-class _Model(Protocol):
+class Model(Protocol):
     """What is used of a classifier of scikit-learn's kind."""
 
-    def fit(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> Self: ...
-    def predict(self, x: NDArray[np.float32]) -> NDArray[np.int64]: ...
+    def fit(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> Self:
+        """Train on features (n, D) and classes (n,)."""
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The class of each of the features (n, D)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ def classify(
             f"training on {len(learn.rows):,} rows: the time of an SVM grows with about the square of their count",
             stacklevel=2,
         )
-    model, chosen, release, reason = _model(backend, kernel, C)
+    model, chosen, release, reason = make_model(backend, kernel, C)
     start = time.perf_counter()
     model.fit(learn.features, _numbers(learn.classes, number))
     fitted = time.perf_counter()
@@ -276,8 +279,12 @@ def _numbers(classes: NDArray[np.object_], number: dict[str, int]) -> NDArray[np
     return np.fromiter((number[name] for name in classes), np.int64, len(classes))
 
 
-def _model(backend: str, kernel: str, penalty: float) -> tuple[_Model, str, str, str]:
-    """Make the SVM; return it with the backend's name, its version, and why it is that one."""
+def make_model(backend: str, kernel: str, penalty: float) -> tuple[Model, str, str, str]:
+    """Make the SVM; return it with the backend's name, its version, and why it is that one.
+
+    Raises:
+        EvaluationError: the backend asked for is not installed.
+    """
     reason = "asked for"
     if backend in ("auto", "intelex"):
         try:
@@ -291,15 +298,15 @@ def _model(backend: str, kernel: str, penalty: float) -> tuple[_Model, str, str,
             reason = f"auto: scikit-learn-intelex cannot be imported ({error})"
         else:
             reason = "auto: scikit-learn-intelex is installed" if backend == "auto" else reason
-            model: _Model = IntelSVC(kernel=kernel, C=penalty)
+            model: Model = IntelSVC(kernel=kernel, C=penalty)
             return model, "intelex", version("scikit-learn-intelex"), reason
     from sklearn.svm import SVC
 
-    plain: _Model = SVC(kernel=kernel, C=penalty)
+    plain: Model = SVC(kernel=kernel, C=penalty)
     return plain, "sklearn", version("scikit-learn"), reason
 
 
-def _check_ran(model: _Model, backend: str) -> None:
+def _check_ran(model: Model, backend: str) -> None:
     """Raise where scikit-learn-intelex handed the work to scikit-learn, which it does without a word.
 
     Its estimators keep the fitted accelerated model in this attribute, and have none after a fallback.

@@ -35,6 +35,11 @@ class Placement:
     memory_bytes: int | None = None
 
     @property
+    def model(self) -> str:
+        """Product name of the devices."""
+        return self.description.partition("(")[2].rstrip(")")
+
+    @property
     def on_gpu(self) -> bool:
         """Whether the devices are GPUs."""
         return self.devices[0].startswith("/GPU")

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from pool3 import provenance
 from pool3._version import __version__
 from pool3.backbones import CLEAN, Resize, get_backbone
+from pool3.decoding import DECODER, DECODER_FAST, DECODER_PIXELS, pillow
 from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
-from pool3.pipeline import DECODER, DECODER_FAST, DECODER_PIXELS, Batch, Pipeline, content_sha256, pillow
+from pool3.pipeline import Batch, Pipeline, content_sha256
 from pool3.precision import CHECKED, NONE, Choice, choose, expected, smallest_cosine
 from pool3.result import ExtractResult
 from pool3.runtime import Runner
@@ -346,12 +347,9 @@ class Extractor:
             warnings.warn(choice.warning, stacklevel=3)
         return choice
 
-    def _image_shape(self, source: Source) -> tuple[int, int] | None:
-        """(H, W) of all images where the device resizes them; None where the host does."""
-        return None if self.preprocessing.resize == CLEAN else source.image_shape
-
     def _prepare(self, source: Source, batch_size: int, precision: str) -> tuple[Runner, Pipeline]:
-        image_shape = self._image_shape(source)
+        route = self._route(source)
+        image_shape = source.image_shape if route == "device" else None
         shape = (batch_size, image_shape, precision)
         if self._runner is not None and self._runner[0] == shape:
             runner = self._runner[1]
@@ -376,10 +374,13 @@ class Extractor:
             source,
             self.preprocessing,
             batch_size,
-            runner.route,
+            route,
             workers=self.spec.decoders,
             fast_decode=self.spec.fast_decode,
         )
+
+    def _route(self, source: Source) -> str:
+        return self.spec.route(one_size=source.image_shape is not None, on_gpu=self.placement.on_gpu)
 
     def _provenance(self, source: Source, batch_size: int, choice: Choice) -> Provenance:
         import tensorflow as tf
@@ -401,7 +402,7 @@ class Extractor:
             precision_cosine=choice.cosine,
             storage=self.spec.storage,
             batch_size=batch_size,
-            route="host" if self._image_shape(source) is None else "device",
+            route=self._route(source),
             threads=tf.config.threading.get_intra_op_parallelism_threads(),
             device=self.placement.description,
             compiler="xla" if self.xla else "grappler",

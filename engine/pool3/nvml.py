@@ -82,6 +82,7 @@ class Usage:
         memory_bytes: most memory in use at a time, all processes.
         watts: mean power.
         joules: energy.
+        megahertz: mean clock of the multiprocessors.
         throttled: whether a clock was ever held down by heat or power.
     """
 
@@ -89,7 +90,11 @@ class Usage:
     memory_bytes: int
     watts: float
     joules: float
+    megahertz: float
     throttled: bool
+
+
+_Sample = tuple[float, float, int, float, float, bool]
 
 
 class Watch:
@@ -105,7 +110,7 @@ class Watch:
     def __init__(self, name: str, count: int) -> None:
         self.usage: Usage | None = None
         self._name, self._count = name, count
-        self._samples: list[tuple[float, float, int, float, bool]] = []
+        self._samples: list[_Sample] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pool3-nvml", daemon=True)
 
@@ -118,7 +123,7 @@ class Watch:
         self._thread.join()
         if len(self._samples) < 2:
             return
-        times, shares, memory, watts, throttled = zip(*self._samples, strict=True)
+        times, shares, memory, watts, clocks, throttled = zip(*self._samples, strict=True)
         # By trapezoids, since not every GPU counts its energy.
         joules = sum(
             (b - a) * (p + q) / 2 for (a, b), (p, q) in zip(pairwise(times), pairwise(watts), strict=True)
@@ -129,6 +134,7 @@ class Watch:
             max(memory),
             joules / seconds if seconds else watts[-1],
             joules,
+            sum(clocks) / len(clocks),
             any(throttled),
         )
 
@@ -153,7 +159,7 @@ class Watch:
             pynvml.nvmlShutdown()
 
     @staticmethod
-    def _sample(handles: Sequence[Any]) -> tuple[float, float, int, float, bool]:
+    def _sample(handles: Sequence[Any]) -> _Sample:
         import pynvml
 
         held_down = (
@@ -167,5 +173,6 @@ class Watch:
             sum(pynvml.nvmlDeviceGetUtilizationRates(h).gpu for h in handles) / 100 / len(handles),
             sum(int(pynvml.nvmlDeviceGetMemoryInfo(h).used) for h in handles),
             sum(pynvml.nvmlDeviceGetPowerUsage(h) for h in handles) / 1000,
+            sum(pynvml.nvmlDeviceGetClockInfo(h, pynvml.NVML_CLOCK_SM) for h in handles) / len(handles),
             any(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(h) & held_down for h in handles),
         )

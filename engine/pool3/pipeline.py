@@ -10,35 +10,18 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pool3.backbones import CLEAN, Preprocessing
-from pool3.errors import ExtractionError, MissingLibraryError, SourceError
+from pool3.backbones import Preprocessing
+from pool3.decoding import onto_canvas, onto_host
+from pool3.errors import ExtractionError, SourceError
 from pool3.sources import Content, Source, Unreadable
 from pool3.store import Failure
-
-DECODER = "tf.io.decode_image(channels=3, expand_animations=False), JPEG by its default IDCT"
-"""What turns files into pixels, as the feature file records it. On a JPEG it gives the pixels of
-``DecodeJpeg(channels=3)``, the first op of the 2015 graph; on an animation, the first frame."""
-
-DECODER_FAST = (
-    f"{DECODER}, large JPEGs scaled by DCT to the smallest of 1/2, 1/4 and 1/8 not below the network's size"
-)
-"""The same with ``--fast-decode``: other pixels, and so other features, for less work."""
-
-_SCALES = (8, 4, 2)
-"""Divisors of the sides that libjpeg can scale by while it decodes, of which the largest that fits is taken."""
-
-DECODER_PIXELS = "none: the source holds pixels"
-
-_RESIZED_TOGETHER = 8
-"""Images that are decoded at their full size before Pillow resizes them; a whole span could be gigabytes."""
 
 _SPANS_AHEAD = 2
 """Decoded spans that wait for the network. Two hide a slow span; more cost memory and gain nothing."""
@@ -50,7 +33,8 @@ class Batch:
 
     Attributes:
         start: source index of the first image.
-        images: tensor of the network's static shape; rows that are not `valid` hold zeros.
+        images: tensor of the network's static shape, or a `pool3_kernels.resize.Canvas`; rows that are not `valid`
+            hold zeros.
         valid: (batch_size,) bool; row i is image ``start + i``, and False for failures and past the end.
         count: images that the span covers: rows from `count` on are padding.
         content_sha256: (batch_size, 32) uint8, digests of the files, or of the pixels where the source holds pixels.
@@ -177,7 +161,8 @@ class Pipeline:
         source: where images come from.
         preprocessing: resize mode and size of the network.
         batch_size: rows a batch.
-        route: ``device`` (the source's images have one size: uint8 batches) or ``host`` (float32, resized here).
+        route: ``device`` (the source's images have one size: uint8 batches), ``host`` (float32, resized here), or
+            ``canvas`` (uint8 with their sizes, and float32 where an image is larger than every canvas).
         workers: spans decoded at a time.
         fast_decode: decode large JPEGs at a fraction of their size.
         read_seconds: time spent reading and hashing by the batches so far; it passes beside the other stages.
@@ -207,7 +192,7 @@ class Pipeline:
             for first in range(start, stop, self.batch_size):
                 failed: dict[int, Failure] = {}
                 try:
-                    images = next(iterator)
+                    images = self._images(next(iterator))
                 except tf.errors.OpError as error:
                     if reader.error is not None:
                         raise reader.error from None
@@ -235,6 +220,15 @@ class Pipeline:
         failures = tuple(failed[offset] for offset in sorted(failed))
         return Batch(span.start, images, valid, count, span.content_sha256, failures)
 
+    def _images(self, element: Any) -> Any:
+        """What goes to the network, of an element of the dataset."""
+        from pool3_kernels.resize import Canvas
+
+        if self.route != "canvas":
+            return element
+        pixels, sizes, resized = element
+        return resized if resized.shape[0] else Canvas(pixels, sizes)
+
     def _dataset(self, reader: _Reader, ranges: Sequence[tuple[int, int]]) -> Any:
         import tensorflow as tf
 
@@ -247,9 +241,10 @@ class Pipeline:
                 tf.TensorSpec((self.batch_size, 3), tf.int32),
             )
         dataset = tf.data.Dataset.from_generator(lambda: reader.read(ranges), output_signature=signature)
-        if self.route == "host":
-            decode = _span_decoder(self.preprocessing, self.fast_decode)
-            dataset = dataset.map(decode, num_parallel_calls=self.workers, deterministic=True)
+        if self.route != "device":
+            onto = onto_canvas if self.route == "canvas" else onto_host
+            decode_span = onto(self.preprocessing, self.fast_decode)
+            dataset = dataset.map(decode_span, num_parallel_calls=self.workers, deterministic=True)
         options = tf.data.Options()
         options.deterministic = True
         # What is decoded at a time and ahead is fixed above. Autotuning would add buffers of its own, up to half of
@@ -264,7 +259,7 @@ class Pipeline:
         size = self.preprocessing.size
         images = np.zeros((self.batch_size, size, size, 3), np.float32)
         failed: dict[int, Failure] = {}
-        decode = _span_decoder(self.preprocessing, self.fast_decode)
+        decode = onto_host(self.preprocessing, self.fast_decode)
         contents, shapes = reader.pack(span)
         for offset in range(len(span.contents)):
             try:
@@ -286,162 +281,6 @@ def _undecodable() -> Any:
     import tensorflow as tf
 
     return (tf.errors.InvalidArgumentError, tf.errors.DataLossError, tf.errors.UnimplementedError)
-
-
-def pillow() -> dict[str, str]:
-    """Pillow and its version, as the feature file records them.
-
-    Raises:
-        MissingLibraryError: it is not installed.
-    """
-    from pool3_kernels.resize import clean
-
-    try:
-        return {"pillow": clean.version()}
-    except ImportError as error:
-        raise MissingLibraryError(
-            f"the resize clean is Pillow's, which cannot be imported ({error}); install it by "
-            "pip install 'pool3[clean]', or choose another --resize"
-        ) from error
-
-
-def _span_decoder(preprocessing: Preprocessing, fast: bool) -> Callable[[Any, Any], Any]:
-    """A function for a graph: contents and shapes of a span, see `_Reader.pack` → (n, S, S, 3) float32."""
-    import tensorflow as tf
-
-    size = preprocessing.size
-    if preprocessing.resize == CLEAN:
-        return _clean_decoder(size, fast)
-    decode = _decoder(preprocessing, fast)
-
-    def decode_span(contents: Any, shapes: Any) -> Any:
-        return tf.map_fn(
-            lambda one: decode(*one),
-            (contents, shapes),
-            fn_output_signature=tf.TensorSpec((size, size, 3), tf.float32),
-        )
-
-    return decode_span
-
-
-def _clean_decoder(size: int, fast: bool) -> Callable[[Any, Any], Any]:
-    """The same by Pillow, which Python calls for several images at a time; TensorFlow hands on pixels of any size."""
-    import tensorflow as tf
-
-    from pool3_kernels.resize import resize_each
-
-    pixels = _pixels(size, fast)
-
-    def flat(content: Any, shape: Any) -> Any:
-        image = tf.cond(shape[0] < 0, lambda: tf.zeros((0, 0, 3), tf.uint8), lambda: pixels(content, shape))
-        return tf.reshape(image, (-1,)), tf.ensure_shape(tf.shape(image), (3,))
-
-    flat_pixels = tf.function(flat, input_signature=_one_image(), autograph=False)
-
-    def decode_some(contents: Any, shapes: Any) -> Any:
-        values, sizes = tf.map_fn(
-            lambda one: flat_pixels(*one),
-            (contents, shapes),
-            fn_output_signature=(
-                tf.RaggedTensorSpec((None,), tf.uint8, ragged_rank=0),
-                tf.TensorSpec((3,), tf.int32),
-            ),
-        )
-        resized = tf.numpy_function(
-            partial(resize_each, size=size),
-            (values.values, values.row_splits, sizes),
-            tf.float32,
-            stateful=False,
-        )
-        return tf.ensure_shape(resized, (_RESIZED_TOGETHER, size, size, 3))
-
-    def decode_span(contents: Any, shapes: Any) -> Any:
-        count = contents.shape[0]
-        missing = -count % _RESIZED_TOGETHER
-        contents = tf.concat([contents, tf.fill((missing,), "")], axis=0)
-        shapes = tf.concat([shapes, tf.fill((missing, 3), -1)], axis=0)
-        images = tf.map_fn(
-            lambda some: decode_some(*some),
-            (
-                tf.reshape(contents, (-1, _RESIZED_TOGETHER)),
-                tf.reshape(shapes, (-1, _RESIZED_TOGETHER, 3)),
-            ),
-            fn_output_signature=tf.TensorSpec((_RESIZED_TOGETHER, size, size, 3), tf.float32),
-            parallel_iterations=1,
-        )
-        return tf.reshape(images, (-1, size, size, 3))[:count]
-
-    return decode_span
-
-
-@cache
-def _decoder(preprocessing: Preprocessing, fast: bool) -> Any:
-    """A graph function: one image's bytes (or raw pixels) and its shape, see `_Reader.pack` → (S, S, 3) float32."""
-    import tensorflow as tf
-
-    from pool3_kernels.resize import resize_bilinear
-
-    size = preprocessing.size
-    half_pixel = preprocessing.resize == "bilinear"
-    pixels = _pixels(size, fast)
-
-    def resized(content: Any, shape: Any) -> Any:
-        image = resize_bilinear(pixels(content, shape)[tf.newaxis], size, half_pixel=half_pixel)
-        return tf.ensure_shape(image[0], (size, size, 3))
-
-    def decode(content: Any, shape: Any) -> Any:
-        return tf.cond(shape[0] < 0, lambda: tf.zeros((size, size, 3)), lambda: resized(content, shape))
-
-    return tf.function(decode, input_signature=_one_image(), autograph=False)
-
-
-def _one_image() -> list[Any]:
-    """Signature of an image's bytes (or raw pixels) and its shape."""
-    import tensorflow as tf
-
-    return [tf.TensorSpec((), tf.string), tf.TensorSpec((3,), tf.int32)]
-
-
-def _pixels(size: int, fast: bool) -> Callable[[Any, Any], Any]:
-    """A function for a graph: one image's bytes (or raw pixels) and its shape → (H, W, 3) uint8.
-
-    Args:
-        size: the network's, below which a fast decoder must not go.
-        fast: whether it is one.
-    """
-    import tensorflow as tf
-
-    def encoded(content: Any) -> Any:
-        # Of a WebP with transparency the decoder gives four channels or none; of all others it takes three.
-        return tf.cond(
-            tf.equal(tf.strings.substr(content, 0, 4), b"RIFF"),
-            lambda: tf.io.decode_image(content, expand_animations=False)[..., :3],
-            lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
-        )
-
-    def scaled(content: Any) -> Any:
-        """A JPEG at the largest divisor of its sides that leaves both no smaller than the network's."""
-        short = tf.reduce_min(tf.io.extract_jpeg_shape(content)[:2])
-        divisors = [*_SCALES, 1]
-        fitting = tf.stack([-(-short // divisor) >= size for divisor in _SCALES] + [True])
-        branches = [partial(tf.io.decode_jpeg, content, channels=3, ratio=divisor) for divisor in divisors]
-        # The first that fits; decode_jpeg takes its ratio when the graph is made.
-        return tf.switch_case(tf.argmax(tf.cast(fitting, tf.int32), output_type=tf.int32), branches)
-
-    def decoded(content: Any) -> Any:
-        if not fast:
-            return encoded(content)
-        is_jpeg = tf.equal(tf.strings.substr(content, 0, 3), b"\xff\xd8\xff")
-        return tf.cond(is_jpeg, lambda: scaled(content), lambda: encoded(content))
-
-    def pixels(content: Any, shape: Any) -> Any:
-        return tf.cond(
-            shape[0] > 0,
-            lambda: tf.reshape(tf.io.decode_raw(content, tf.uint8), shape),
-            lambda: decoded(content),
-        )
-
-    return pixels
 
 
 def clean_message(message: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from pool3.backbones import Preprocessing
+from pool3.decoding import DECODER_FAST
 from pool3.errors import SpecError, WeightsError
 from pool3.extractor import Extractor
 from pool3.gathering import Progress
-from pool3.pipeline import DECODER_FAST
 from pool3.result import ExtractResult
 from pool3.spec import ExtractSpec
 from pool3.store import Provenance, open_features
@@ -40,6 +40,7 @@ def spec_of(recorded: Provenance, *, weights: str | None, devices: str) -> Extra
         batch_size=recorded.batch_size,
         resize=Preprocessing.recorded_resize(recorded.preprocessing),
         fast_decode=recorded.decoder == DECODER_FAST,
+        resize_on="host" if recorded.route == "host" else "device",
         devices=devices,
     )
 

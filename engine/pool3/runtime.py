@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,8 @@ class Runner:
     on how many devices there are.
 
     Attributes:
-        route: how images reach the network: ``device`` (uint8 of one size, resized on the device) or ``host``
-            (float32, resized image by image in the `tf.data` graph).
-        input_spec: shape and dtype of a batch.
+        input_spec: shape and dtype of a batch. Where that is float32, a `pool3_kernels.resize.Canvas` is taken as well,
+            and resized on the device first.
         precision: dtype of the convolutions.
         replicas: batches a step.
 
@@ -97,7 +97,7 @@ class Runner:
     ) -> None:
         import tensorflow as tf
 
-        from pool3_kernels.resize import resize_bilinear
+        from pool3_kernels.resize import resize_bilinear, resize_canvas
 
         self.precision = precision
         self.replicas = len(placement.devices)
@@ -115,10 +115,8 @@ class Runner:
             # XLA takes weights as arguments: as constants it would fold them for minutes.
             network = backbone.build(tensors, (feature,), precision, variables=xla)
         if image_shape is None:
-            self.route = "host"
             self.input_spec = tf.TensorSpec((batch_size, p.size, p.size, 3), tf.float32)
         else:
-            self.route = "device"
             self.input_spec = tf.TensorSpec((batch_size, *image_shape, 3), tf.uint8)
 
         def features(pixels: Any) -> Any:
@@ -137,6 +135,10 @@ class Runner:
             return forward(batch) if self._strategy is None else self._strategy.run(forward, (batch,))
 
         self._step: Any = tf.function(step, autograph=False)
+        # By itself, so that the network is compiled once and this once for each size of canvas.
+        self._resize: Any = tf.function(
+            partial(resize_canvas, size=p.size, half_pixel=half_pixel), autograph=False
+        )
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
@@ -205,9 +207,7 @@ class Runner:
 
         missing = self.replicas - len(batches)
         every = [*batches, *(tf.zeros(self.input_spec.shape, self.input_spec.dtype) for _ in range(missing))]
-        # On the host first: TensorFlow copies each to its own replica.
-        with tf.device("/CPU:0"):
-            tensors = [tf.convert_to_tensor(batch, self.input_spec.dtype) for batch in every]
+        tensors = [self._entry(*given) for given in zip(every, self._placement.devices, strict=True)]
         for tensor in tensors:
             tensor.shape.assert_is_compatible_with(self.input_spec.shape)
         if self._strategy is None:
@@ -215,3 +215,15 @@ class Runner:
         return self._strategy.experimental_distribute_values_from_function(
             lambda context: tensors[context.replica_id_in_sync_group]
         )
+
+    def _entry(self, batch: Any, device: str) -> Any:
+        """A batch as the network takes it: a canvas is resized on the device; all else is on the host, to be copied."""
+        import tensorflow as tf
+
+        from pool3_kernels.resize import Canvas
+
+        if isinstance(batch, Canvas):
+            with tf.device(device):
+                return self._resize(batch)
+        with tf.device("/CPU:0"):
+            return tf.convert_to_tensor(batch, self.input_spec.dtype)

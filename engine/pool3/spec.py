@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pool3.backbones import RESIZES, get_backbone
+from pool3.backbones import CLEAN, RESIZES, get_backbone
 from pool3.errors import SpecError
 from pool3.store.schema import STORAGES
 
@@ -16,6 +16,9 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 XLA = ("auto", "on", "off")
 """Whether XLA compiles the network; ``auto``: on a GPU."""
+
+RESIZE_ON = ("auto", "host", "device")
+"""Where images are resized; ``auto``: on a GPU, and on the host for the CPU but for arrays of one size."""
 
 CPU_BATCH_SIZE = 8
 """Images a step on a CPU: with two steps at a time, more gain nothing and fill its caches."""
@@ -53,7 +56,8 @@ class ExtractSpec:
         batch_size: images a step; 0 lets pool3 choose.
         workers: batches decoded at a time; 0 lets pool3 choose. No number depends on it.
         resize: one of `RESIZES`; empty for the backbone's own.
-        fast_decode: decode large JPEGs at a fraction of their size, see `pool3.pipeline.DECODER_FAST`.
+        fast_decode: decode large JPEGs at a fraction of their size, see `pool3.decoding.DECODER_FAST`.
+        resize_on: resize images on the ``device`` or on the ``host``; ``auto`` lets pool3 choose.
         devices: see `pool3.devices.choose_devices`.
         xla: compile the network by XLA: ``auto`` (on a GPU), ``on`` or ``off``.
         offline: never touch the network to fetch weights.
@@ -71,6 +75,7 @@ class ExtractSpec:
     workers: int = 0
     resize: str = ""
     fast_decode: bool = False
+    resize_on: str = "auto"
     devices: str = "auto"
     xla: str = "auto"
     offline: bool = False
@@ -101,6 +106,29 @@ class ExtractSpec:
             raise SpecError(f"--devices {self.devices} names a device twice.")
         if self.xla not in XLA:
             raise SpecError(f"Unknown xla {self.xla!r}; choose one of {', '.join(XLA)}.")
+        if self.resize_on not in RESIZE_ON:
+            raise SpecError(f"Unknown resize_on {self.resize_on!r}; choose one of {', '.join(RESIZE_ON)}.")
+        if self.resize_on == "device" and self.resize == CLEAN:
+            raise SpecError(
+                f"The resize {CLEAN} is Pillow's, which runs on the host: choose resize_on host or auto."
+            )
+
+    def route(self, *, one_size: bool, on_gpu: bool) -> str:
+        """How images reach the network.
+
+        Args:
+            one_size: whether the source holds arrays of one size.
+            on_gpu: whether the network runs on GPUs.
+
+        Returns:
+            ``device``: uint8 arrays of one size, resized on the device; ``canvas``: uint8 images of several sizes on
+            a common canvas, resized there too; ``host``: each resized by itself in the `tf.data` graph.
+        """
+        if self.resize_on == "host" or self.resize == CLEAN:
+            return "host"
+        if one_size:
+            return "device"
+        return "canvas" if on_gpu or self.resize_on == "device" else "host"
 
     def uses_xla(self, *, on_gpu: bool) -> bool:
         """Whether XLA compiles the network on such devices."""

@@ -7,9 +7,10 @@ import tensorflow as tf
 from pool3_kernels.fold import fold_batch_norm
 from pool3_kernels.fold.cases import CASES, Case
 from pool3_kernels.fold.reference import conv_batch_norm
+from tests.kernels.running import MODES, run
 
 
-@pytest.mark.parametrize("mode", ["eager", "function", "data"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_folded_equals_plain(case: Case, mode: str) -> None:
     arrays = case.inputs()
@@ -35,12 +36,7 @@ def test_folded_equals_plain(case: Case, mode: str) -> None:
             y = tf.nn.conv2d(images, folded, case.stride, case.padding)
         return tf.nn.bias_add(y, bias)
 
-    if mode == "eager":
-        actual = fast(tf.constant(x))
-    elif mode == "function":
-        actual = tf.function(fast)(tf.constant(x))
-    else:
-        actual = next(iter(tf.data.Dataset.from_tensors(x).map(fast)))
+    actual = run(mode, fast, x)
     error = np.abs(actual.numpy() - expected).max() / np.abs(expected).max()
     assert error < 1e-5
 

@@ -7,9 +7,10 @@ import tensorflow as tf
 from pool3_kernels.resize import resize_bilinear
 from pool3_kernels.resize.cases import CASES, Case
 from pool3_kernels.resize.reference import resize_bilinear as reference
+from tests.kernels.running import MODES, run
 
 
-@pytest.mark.parametrize("mode", ["eager", "function", "data"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("half_pixel", [False, True], ids=["tf1", "half-pixel"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_fast_equals_reference(case: Case, half_pixel: bool, mode: str) -> None:
@@ -19,12 +20,7 @@ def test_fast_equals_reference(case: Case, half_pixel: bool, mode: str) -> None:
     def fast(x):
         return resize_bilinear(x, case.size, half_pixel=half_pixel)
 
-    if mode == "eager":
-        actual = fast(images)
-    elif mode == "function":
-        actual = tf.function(fast)(images)
-    else:
-        actual = next(iter(tf.data.Dataset.from_tensors(images).map(fast)))
+    actual = run(mode, fast, images)
     assert actual.shape == (2, case.size, case.size, 3)
     assert actual.dtype == tf.float32
     assert np.abs(actual.numpy() - expected).max() / expected.max() < 1e-5

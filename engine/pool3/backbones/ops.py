@@ -35,7 +35,11 @@ class Ops:
     ) -> None:
         import tensorflow as tf
 
+        from pool3_kernels.average_pool import sums_in_float32
+
         self._dtype = tf.dtypes.as_dtype(precision)
+        # What was tried says nothing of a network that XLA compiles, and there the casts are fused anyway.
+        self._native_pools = not variables and sums_in_float32(self._dtype)
         hold = partial(tf.Variable, trainable=False) if variables else np.asarray
         self._folded = {
             scope: [hold(array.astype(self._dtype.as_numpy_dtype, copy=False)) for array in arrays]
@@ -81,9 +85,9 @@ class Ops:
 
     def average_pool(self, x: Any, size: int, stride: int, padding: Padding) -> Any:
         """Mean of each window without the padding, summed in float32."""
-        import tensorflow as tf
+        from pool3_kernels.average_pool import average_pool
 
-        return self.enter(tf.nn.avg_pool2d(self.leave(x), size, stride, padding))
+        return average_pool(x, size, stride, padding, native=self._native_pools)
 
     def mean(self, x: Any) -> Any:
         """(B, H, W, C) → (B, C) float32, the mean over height and width."""

@@ -60,6 +60,9 @@ def extract(
             help="Decode large JPEGs at 1/2, 1/4 or 1/8 of their size: quicker, with other features; recorded.",
         ),
     ] = False,
+    resize_on: Annotated[
+        str, typer.Option(help="Where images are resized: auto (on a GPU, if there is one), host or device.")
+    ] = "auto",
     devices: Annotated[str, typer.Option(help="auto, cpu, gpu or gpu:0,1: one replica each.")] = "auto",
     xla: Annotated[str, typer.Option(help="Compile by XLA: auto (on a GPU), on or off.")] = "auto",
     limit: Annotated[
@@ -98,6 +101,7 @@ def extract(
         workers=parse_count(workers, "--workers"),
         resize=resize,
         fast_decode=fast_decode,
+        resize_on=resize_on,
         devices=devices,
         xla=xla,
         offline=offline,
