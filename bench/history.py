@@ -112,7 +112,7 @@ def draw(results: Sequence[_Result]) -> Any:
         if (first := next((value for value in values if value), None))
     }
     plots = (
-        (rates, "median, by the first result", "log"),
+        (rates, "median, by the first result", "linear"),
         (series(results, "limit_ratio"), "fraction of the limit", "log"),
     )
     height = 2.2 + 0.2 * max(len(values) for values, _, _ in plots)

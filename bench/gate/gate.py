@@ -87,13 +87,16 @@ def _compare(
     if changed:
         return {name: Decision(Verdict.CHANGED, reason=said) for name in names}, {}, said
 
-    def pair(number: int, open_: Sequence[str]) -> dict[str, tuple[float, float]]:
+    def pair(number: int, open_: Sequence[str]) -> dict[str, tuple[float, float] | str]:
         arguments = [f"--case={name}" for name in open_]
-        ran = {tree.root: tree.run(*arguments)["seconds"] for tree in sides(number, old, new)}
-        missing = [name for name in open_ if name not in ran[old.root] or name not in ran[new.root]]
-        if missing:
-            raise GateError(f"there is no case {', '.join(missing)}")
-        return {name: (ran[old.root][name], ran[new.root][name]) for name in open_}
+        ran = {tree.root: tree.run(*arguments) for tree in sides(number, old, new)}
+        before, after = ran[old.root], ran[new.root]
+        return {
+            name: before["errors"].get(name)
+            or after["errors"].get(name)
+            or (before["seconds"][name], after["seconds"][name])
+            for name in open_
+        }
 
     def enough() -> bool:
         return time.perf_counter() - began > budget
@@ -103,7 +106,7 @@ def _compare(
 
 
 def run_pairs(
-    pair: Callable[[int, Sequence[str]], dict[str, tuple[float, float]]],
+    pair: Callable[[int, Sequence[str]], dict[str, tuple[float, float] | str]],
     names: Sequence[str],
     enough: Callable[[], bool],
     minimum_effect: float,
@@ -112,7 +115,7 @@ def run_pairs(
     """Take pairs of the cases that are not decided yet; decide at the looks alone, so that alarms stay rare.
 
     Args:
-        pair: from a number and the open cases to each one's seconds of base and head.
+        pair: from a number and the open cases to each one's seconds of base and head, or why it has none.
         names: all cases.
         enough: whether the budget is spent; asked before each pair.
         minimum_effect: see `bench.gate.decision`.
@@ -142,9 +145,12 @@ def run_pairs(
                 look()
             break
         report(number, at[-1], f"{len(open_)} undecided")
-        for name, (before, after) in pair(number, open_).items():
-            samples[name]["base"].append(before)
-            samples[name]["head"].append(after)
+        for name, measured in pair(number, open_).items():
+            if isinstance(measured, str):
+                decisions[name] = Decision(Verdict.INCOMPARABLE, reason=measured)
+                continue
+            samples[name]["base"].append(measured[0])
+            samples[name]["head"].append(measured[1])
         if number + 1 in at:
             look()
     for name, decision in decisions.items():

@@ -21,7 +21,7 @@ SAMPLES = 3
 
 
 def main() -> int:
-    """Print one JSON object: where the engine came from, and seconds by case."""
+    """Print one JSON object: where the engine came from, seconds by case, and why others could not be run."""
     parser = argparse.ArgumentParser(prog="python -m bench.gate.side", description=__doc__)
     parser.add_argument(
         "--root", type=Path, required=True, help="the tree whose engine/ and kernels/ must be used"
@@ -37,7 +37,7 @@ def main() -> int:
     if arguments.features:
         np.save(arguments.features, features())
     with tempfile.TemporaryDirectory(prefix="pool3-gate-") as scratch:
-        found["seconds"] = seconds(Path(scratch), arguments.case)
+        found["seconds"], found["errors"] = seconds(Path(scratch), arguments.case)
     print(json.dumps(found))
     return 0
 
@@ -60,18 +60,25 @@ def imported(root: Path) -> dict[str, str]:
     return found
 
 
-def seconds(scratch: Path, names: Sequence[str]) -> dict[str, float]:
-    """Median of `SAMPLES` of each case."""
+def seconds(scratch: Path, names: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
+    """Median of `SAMPLES` of each case; and of those that this tree cannot run, which may be older, the reason."""
     from bench.cases import cases
     from bench.measure import sample
 
-    found = {}
+    found: dict[str, float] = {}
+    errors = dict.fromkeys(names, "there is no such case")
     for case in cases(scratch, names):
-        if case.name in names:
+        if case.name not in errors:
+            continue
+        try:
             call = case.setup().call
             call()
-            found[case.name] = statistics.median(sample(call) for _ in range(SAMPLES))
-    return found
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other cases can be compared
+            errors[case.name] = f"{type(error).__name__}: {error}"
+            continue
+        found[case.name] = statistics.median(sample(call) for _ in range(SAMPLES))
+        del errors[case.name]
+    return found, errors
 
 
 def features() -> np.ndarray:

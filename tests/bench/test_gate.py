@@ -7,11 +7,14 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import bench.cases
 from bench.gate import trees
 from bench.gate.decision import Decision, Verdict, looks
 from bench.gate.gate import features_changed, run_pairs
 from bench.gate.report import junit, markdown, to_dict
+from bench.gate.side import seconds
 from bench.gate.trees import GateError, Tree, head, sides
+from bench.measure import Case, Work
 
 NAMES = ("quick", "slow", "same")
 TRUTH = {"quick": 0.7, "slow": 1.3, "same": 1.0}
@@ -94,6 +97,7 @@ def test_a_side_runs_its_own_tree_and_no_other(tmp_path) -> None:
         "pool3_kernels": "kernels/pool3_kernels/__init__.py",
     }
     assert found["seconds"]["hash/32x32"] > 0
+    assert found["errors"] == {}
     elsewhere = Tree(tmp_path, "0" * 40, head().python)
     with pytest.raises(GateError, match=r"0000 cannot run these cases: .*not from"):
         elsewhere.run("--case=hash/32x32")
@@ -178,3 +182,33 @@ def test_the_pairs_after_a_look_are_looked_at_when_the_budget_ends() -> None:
     decisions, _ = run_pairs(pair, ("late",), lambda: len(asked) == looks(1)[1] - 1, 0.05, quiet)
     assert decisions["late"].verdict is Verdict.SLOWER
     assert decisions["late"].pairs == looks(1)[1] - 1
+
+
+def test_a_case_that_one_side_cannot_run_harms_no_other() -> None:
+    pair, asked = synthetic()
+
+    def without(number: int, open_) -> dict[str, tuple[float, float] | str]:
+        return {
+            n: "ImportError: no such kernel" if n == "slow" else t for n, t in pair(number, open_).items()
+        }
+
+    decisions, samples = run_pairs(without, NAMES, lambda: False, 0.05, quiet)
+    assert decisions["slow"].verdict is Verdict.INCOMPARABLE
+    assert "no such kernel" in decisions["slow"].reason
+    assert samples["slow"] == {"base": [], "head": []}
+    assert all("slow" not in open_ for open_ in asked[1:])
+    assert Verdict.INCOMPARABLE not in {decisions[name].verdict for name in NAMES if name != "slow"}
+
+
+def test_a_side_says_which_cases_it_cannot_run(tmp_path, monkeypatch) -> None:
+    def broken() -> Work:
+        raise ImportError("no such kernel")
+
+    def of_a_base(_scratch, _names) -> list[Case]:
+        works = Case("works", "images", 1, lambda: Work(lambda: 0.5))
+        return [Case("broken", "images", 1, broken), works]
+
+    monkeypatch.setattr(bench.cases, "cases", of_a_base)
+    found, errors = seconds(tmp_path, ("works", "broken", "gone"))
+    assert found == {"works": 0.5}
+    assert errors == {"broken": "ImportError: no such kernel", "gone": "there is no such case"}
