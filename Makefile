@@ -21,7 +21,7 @@ $(VENV)/.setup: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.setup-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,intelex,tables]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,intelex,models,tables]'
 	@touch $@ $(VENV)/.setup
 
 setup: $(VENV)/.setup ## a virtual environment with pool3 in it
@@ -62,7 +62,7 @@ bench-peers: setup ## the same beside OpenVINO, ONNX Runtime and torch-fidelity;
 	$(BIN)/python -m bench.peers --output-dir $(OUT)/bench --environment $(OUT)/peers-venv $(if $(QUICK),--quick --rounds 3)
 
 setup-gpu: setup-dev ## the same for a machine with NVIDIA GPUs: CUDA's libraries and cuML
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench,gpu,intelex,tables]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench,gpu,intelex,models,tables]'
 	$(BIN)/pool3 doctor
 
 test-gpu: setup-gpu ## the tests that need a GPU

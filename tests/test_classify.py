@@ -3,6 +3,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pool3 import classify as module
-from pool3.classify import ClassifyResult, classify
+from pool3.classify import ClassifyResult, classify, hours
 from pool3.errors import EvaluationError, StoreNotFoundError
 from pool3.store import FeatureWriter, Rows, open_features
 from tests.store.examples import PROVENANCE
@@ -223,7 +223,8 @@ def test_no_such_file() -> None:
 @X86
 def test_auto_says_what_ran(folder, monkeypatch) -> None:
     result = classify(folder / "all.h5")
-    assert (result.backend, result.backend_reason) == ("intelex", "auto: scikit-learn-intelex is installed")
+    assert (result.backend, result.backend_reason) == ("intelex", result.backend_reason)
+    assert result.backend_reason.startswith("auto: scikit-learn-intelex is installed; cuML")
     monkeypatch.setitem(sys.modules, "sklearnex.svm", None)
     result = classify(folder / "all.h5")
     assert result.backend == "sklearn"
@@ -242,10 +243,22 @@ def test_a_fallback_inside_intelex_is_an_error(folder, monkeypatch) -> None:
         classify(folder / "all.h5", backend="intelex")
 
 
-def test_many_rows_are_warned_about(folder, monkeypatch) -> None:
-    monkeypatch.setattr(module, "MANY_ROWS", 897)
-    with pytest.warns(UserWarning, match="898 rows"):
-        classify(folder / "all.h5")
+def test_hours_are_warned_about_before_the_fit(folder, monkeypatch) -> None:
+    rule = hours.estimate(898, 64, "sklearn")
+    monkeypatch.setattr(hours, "LONG", rule)
+    with pytest.warns(UserWarning, match=r"898 rows of 64 numbers.*LinearSVC"):
+        classify(folder / "all.h5", backend="sklearn")
+    monkeypatch.setattr(hours, "LONG", rule * 1.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classify(folder / "all.h5", backend="sklearn")
+
+
+def test_the_rule_knows_rows_width_and_backend() -> None:
+    assert hours.estimate(20_000, 1280, "sklearn") == pytest.approx(
+        4 * hours.estimate(10_000, 1280, "sklearn")
+    )
+    assert hours.estimate(10_000, 1280, "intelex") < hours.estimate(10_000, 1280, "sklearn") < 10
 
 
 def pool3(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -42,7 +42,7 @@ def test_kernels_import_nothing_of_pool3() -> None:
         assert not {m for m in imports(path) if m == "pool3" or m.startswith("pool3.")}, path
 
 
-@pytest.mark.parametrize("part", ["store", "sources", "classify.py", "comparable.py", "metrics", "search"])
+@pytest.mark.parametrize("part", ["store", "sources", "classify", "comparable.py", "metrics", "search"])
 def test_store_sources_and_evidence_use_no_network(part) -> None:
     banned = HEAVY | {f"pool3.{m}" for m in ("backbones", "weights", "pipeline", "runtime", "extractor")}
     place = ROOT / "engine" / "pool3" / part

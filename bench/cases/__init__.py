@@ -23,11 +23,16 @@ SMALL = ("32x32", 512, 32, 32)
 PHOTOS = ("500x375", 64, 375, 500)
 SVM = (2000, 1280)
 """Rows and width: ten times as many rows take a hundred times as long."""
+SVM_LARGE = "svm/both/10000"
+"""The case of the blog's size, which runs only where it is named."""
 
 
 def cases(scratch: Path, prefixes: Sequence[str] = ()) -> list[Case]:
     """The cases whose names start with one of the prefixes; all where there are none."""
     every = [*_networks(), *kernel_cases(), *_inputs(scratch), *_stores(scratch), *_wholes(scratch)]
+    if any(prefix.startswith(SVM_LARGE) for prefix in prefixes):
+        # By its name alone: a round of it takes half a minute.
+        every += _svms(10_000, SVM[1], SVM_LARGE.removeprefix("svm/both"))
     return [case for case in every if not prefixes or case.name.startswith(tuple(prefixes))]
 
 
@@ -142,16 +147,7 @@ def _wholes(scratch: Path) -> list[Case]:
             partial(whole.first_features, scratch / "start"),
             about="a fresh process to its first batch of features",
         ),
-        *(
-            Case(
-                f"svm/{what}",
-                "rows",
-                rows,
-                partial(whole.classifier, rows, width, predict=what == "predict"),
-                about=f"{what} of the blog's SVM, {rows:,} × {width:,}",
-            )
-            for what in ("fit", "predict")
-        ),
+        *_svms(*SVM, ""),
         *(
             Case(
                 f"memory/{count}",
@@ -163,4 +159,21 @@ def _wholes(scratch: Path) -> list[Case]:
             )
             for count in (2_000, 20_000)
         ),
+    ]
+
+
+def _svms(rows: int, width: int, suffix: str) -> list[Case]:
+    """The blog's SVM, and the same by plain scikit-learn as its limit."""
+    return [
+        Case(
+            f"svm/{what}{suffix}{'/plain' if backend == 'plain' else ''}",
+            "rows",
+            rows,
+            partial(whole.classifier, rows, width, what=what, backend=backend),
+            limit="" if backend == "plain" else f"svm/{what}{suffix}/plain",
+            about=f"{what} of the blog's SVM, {rows:,} × {width:,}"
+            + (", scikit-learn alone" if backend == "plain" else ""),
+        )
+        for what in (("both",) if suffix else ("fit", "predict"))
+        for backend in ("auto", "plain")
     ]

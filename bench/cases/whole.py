@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,20 +91,34 @@ def memory(count: int) -> Work:
     return Work(call)
 
 
-def classifier(rows: int, width: int, *, predict: bool) -> Work:
-    """The blog's SVM on features of ten classes that overlap: its fit, or its prediction of as many rows."""
-    from pool3.classify import make_model
+def classifier(rows: int, width: int, *, what: str, backend: str = "auto") -> Work:
+    """The blog's SVM on features of ten classes that overlap: ``fit``, ``predict`` as many rows, or ``both``.
 
+    The backend ``plain`` is what scikit-learn's user would write, without anything of pool3.
+    """
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, rows)
     centres = rng.standard_normal((10, width)) * 0.12
     features = (centres[labels] + rng.standard_normal((rows, width))).astype(np.float32)
-    model = make_model("auto", "linear", 0.1)[0].fit(features, labels)
+    model = _svm(backend)
+    if what == "predict":
+        model.fit(features, labels)
 
     def call() -> None:
-        if predict:
-            model.predict(features)
-        else:
+        if what != "predict":
             model.fit(features, labels)
+        if what != "fit":
+            model.predict(features)
 
     return Work(call, lambda: np.asarray(model.predict(features), np.float32))
+
+
+def _svm(backend: str) -> Any:
+    if backend == "plain":
+        from sklearn.svm import SVC
+
+        return SVC(kernel="linear", C=0.1)
+    from pool3.classify import make_model, settings
+    from pool3.classify.backends import choose
+
+    return make_model(settings("svc"), choose(backend, "svc"))
