@@ -88,7 +88,7 @@ def predict(
         overwrite: replace it.
 
     Raises:
-        EvaluationError: the model cannot be read or is refused, or the features are of another kind, not finite or none.
+        EvaluationError: the model cannot be read or is refused, or the features are of another kind or not finite.
         MissingLibraryError: skops is not installed.
         StoreError: the feature file is damaged, or the output there already.
     """

@@ -192,7 +192,7 @@ def load(path: Path) -> Saved:
         saved = _understood(content)
     except EvaluationError:
         raise
-    except (Exception, RecursionError) as error:  # noqa: BLE001 - a damaged file fails anywhere inside skops
+    except (Exception, RecursionError) as error:
         raise EvaluationError(
             f"{path} is no model of pool3, or a damaged one ({type(error).__name__}: {error}); save it again"
         ) from error

@@ -15,7 +15,7 @@ Z = 1.959963984540054
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927, "Probable inference, the law of succession, and statistical inference").
+    """The 95 % interval of a share (E. B. Wilson 1927, J. Am. Stat. Assoc. 22, 209).
 
     Args:
         right: successes.

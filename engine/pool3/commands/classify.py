@@ -1,4 +1,4 @@
-"""``pool3 classify``: a support vector machine on feature files."""
+"""``pool3 classify`` and ``pool3 predict``: classifiers on feature files."""
 
 from __future__ import annotations
 
@@ -26,20 +26,56 @@ def classify(
             show_default=False,
         ),
     ] = None,
-    penalty: Annotated[float, typer.Option("-C", help="Penalty of the SVM.")] = 0.1,
-    kernel: Annotated[str, typer.Option(help="linear or rbf.")] = "linear",
-    backend: Annotated[str, typer.Option(help="auto, sklearn or intelex.")] = "auto",
+    model: Annotated[str, typer.Option(help="svc, linear-svc, logistic, knn or centroid.")] = "svc",
+    penalty: Annotated[
+        float | None, typer.Option("-C", help="Penalty of svc, linear-svc and logistic. Default: 0.1.")
+    ] = None,
+    kernel: Annotated[
+        str | None, typer.Option(help="Of svc: linear or rbf. Default: linear.", show_default=False)
+    ] = None,
+    gamma: Annotated[float | None, typer.Option(help="Of svc with the kernel rbf. Default: scale.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Neighbours of knn. Default: 5.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=V,V…", help="Values to try by cross-validation, as C=0.01,0.1; repeatable."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Of that cross-validation.")] = 5,
+    backend: Annotated[str, typer.Option(help="auto, cuml, intelex or sklearn.")] = "auto",
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="OUT.csv", help="Write each row's prediction.", show_default=False)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Write the fitted model.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these files.")] = False,
     test_fraction: Annotated[float, typer.Option(help="Share to test on where there is one file.")] = 0.5,
     seed: Annotated[int, typer.Option(help="Of that split.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Train a support vector machine on features and report how well it tells the classes apart."""
+    """Train a classifier on features and report how well it tells the classes apart."""
     from pool3.classify import classify as run
-    from pool3.commands.output import note, print_json, warnings_as_notes
+    from pool3.commands.output import note, print_json, progress, warnings_as_notes
 
     with warnings_as_notes():
         result = run(
-            train, test, C=penalty, kernel=kernel, backend=backend, test_fraction=test_fraction, seed=seed
+            train,
+            test,
+            model=model,
+            C=penalty,
+            kernel=kernel,
+            gamma=gamma,
+            k=k,
+            grid=_grid(grid or []),
+            folds=folds,
+            backend=backend,
+            test_fraction=test_fraction,
+            seed=seed,
+            save=save,
+            predictions=predictions,
+            overwrite=overwrite,
+            watch=progress,
         )
     if json:
         print_json(result.to_dict())
@@ -47,6 +83,58 @@ def classify(
     if result.skipped_unlabelled:
         note(f"{result.skipped_unlabelled:,} rows without a label were left out")
     _show(result)
+
+
+def _grid(given: list[str]) -> dict[str, list[float]]:
+    """Parameter → values, of ``NAME=V,V``.
+
+    Raises:
+        EvaluationError: one is not of this form, or a parameter is given twice.
+    """
+    from pool3.errors import EvaluationError
+
+    found: dict[str, list[float]] = {}
+    for text in given:
+        name, _, values = text.partition("=")
+        try:
+            numbers = [float(value) for value in values.split(",")]
+        except ValueError as error:
+            raise EvaluationError(f"--grid takes NAME=V,V as in C=0.01,0.1; received {text!r}") from error
+        if name in found:
+            raise EvaluationError(f"--grid has {name} twice; give all its values at once")
+        found[name] = numbers
+    return found
+
+
+def predict(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="Written by classify --save.", show_default=False)
+    ],
+    features: Annotated[
+        Path, typer.Argument(metavar="FEATURES.h5", help="Feature file to ask about.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="OUT.csv", help="Write all here.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing OUT.csv.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Ask a saved model which class each row of a feature file is of."""
+    from pool3.classify import predict as run
+    from pool3.commands.output import print_aligned, print_json
+
+    result = run(model, features, output=output, overwrite=overwrite).to_dict()
+    if json:
+        print_json(result)
+        return
+    shown = {"rows": f"{result['rows']:,}", "model": f"{result['model']} {result['parameters']}"}
+    if result["accuracy"] is not None:
+        low, high = result["accuracy_interval"]
+        shown["accuracy"] = (
+            f"{result['accuracy']:.4f} (95 % {low:.4f} to {high:.4f}) on {result['n_labelled']:,} labelled rows"
+        )
+    print_aligned(shown | {f"class {name}": f"{count:,}" for name, count in result["counts"].items()})
 
 
 def _show(result: ClassifyResult) -> None:
@@ -72,9 +160,18 @@ def _show(result: ClassifyResult) -> None:
             confusion.add_row(Text(name), *map(str, row))
         console.print(confusion)
         console.print()
+    low, high = result.accuracy_interval
+    points = result.grid.points if result.grid else ()
+    for number, point in enumerate(points):
+        best = "  best, refitted" if result.grid and number == result.grid.best else ""
+        at = ", ".join(f"{name} = {value:g}" for name, value in point.parameters.items())
+        console.print(Text(f"grid      {at}: {point.mean:.4f} ± {point.sd:.4f}{best}"), soft_wrap=True)
+    settings = ", ".join(f"{name} = {value}" for name, value in result.parameters.items())
+    about = " ".join(filter(None, (result.model, result.kernel, settings)))
     lines = (
         f"accuracy  {result.accuracy:.4f} on {result.n_test:,} rows, trained on {result.n_train:,}",
-        f"svm       {result.kernel} kernel, C = {result.C:g}",
+        f"interval  {low:.4f} to {high:.4f} (95 %, Wilson)",
+        f"model     {about}",
         f"backend   {result.backend} {result.backend_version} ({result.backend_reason})",
         f"time      fit {result.fit_seconds:.2f} s, predict {result.predict_seconds:.2f} s",
     )
