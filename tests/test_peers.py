@@ -11,9 +11,9 @@ from bench.peers import coordinator
 from bench.peers.contender import Measure, quickest
 from bench.peers.coordinator import BOUNDS, REFERENCE, Entry, entries, measure
 from bench.peers.environment import WITHOUT_DEPENDENCIES, requirements
-from bench.peers.protocol import Worker, WorkerError
 from bench.peers.ratios import difference, ratio
 from bench.peers.report import rate_table, ratio_table, ratios, wanted
+from bench.protocol import Worker, WorkerError
 
 WORKER = """
 import json, sys

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.gate.decision import MINIMUM_EFFECT, Decision, Verdict, decide, exit_code, looks
+from bench.gate.pair import Measured, both, take_pair
 from bench.gate.report import to_dict, write_reports
-from bench.gate.trees import GateError, Tree, base, git, head, sides
+from bench.gate.trees import GateError, Tree, base, git, head
 from bench.outputs import TOLERANCE
 from pool3.commands.output import Report, note, progress
 
@@ -87,16 +88,8 @@ def _compare(
     if changed:
         return {name: Decision(Verdict.CHANGED, reason=said) for name in names}, {}, said
 
-    def pair(number: int, open_: Sequence[str]) -> dict[str, tuple[float, float] | str]:
-        arguments = [f"--case={name}" for name in open_]
-        ran = {tree.root: tree.run(*arguments) for tree in sides(number, old, new)}
-        before, after = ran[old.root], ran[new.root]
-        return {
-            name: before["errors"].get(name)
-            or after["errors"].get(name)
-            or (before["seconds"][name], after["seconds"][name])
-            for name in open_
-        }
+    def pair(number: int, open_: Sequence[str]) -> dict[str, Measured]:
+        return take_pair(number, old, new, open_)
 
     def enough() -> bool:
         return time.perf_counter() - began > budget
@@ -106,7 +99,7 @@ def _compare(
 
 
 def run_pairs(
-    pair: Callable[[int, Sequence[str]], dict[str, tuple[float, float] | str]],
+    pair: Callable[[int, Sequence[str]], dict[str, Measured]],
     names: Sequence[str],
     enough: Callable[[], bool],
     minimum_effect: float,
@@ -162,11 +155,13 @@ def run_pairs(
 
 def _output(old: Tree, new: Tree) -> tuple[bool, str]:
     """Whether the features changed, and a sentence on them."""
-    with tempfile.TemporaryDirectory(prefix="pool3-gate-") as scratch:
-        paths = [Path(scratch) / "base.npy", Path(scratch) / "head.npy"]
-        for tree, path in zip((old, new), paths, strict=True):
-            tree.run("--features", str(path))
-        return features_changed(*(np.load(path) for path in paths))
+    with tempfile.TemporaryDirectory(prefix="pool3-gate-") as scratch, both(old, new) as sides:
+        found = []
+        for number, side in enumerate(sides):
+            path = Path(scratch) / f"{number}.npy"
+            side.ask({"features": str(path)})
+            found.append(np.load(path))
+        return features_changed(*found)
 
 
 def features_changed(before: np.ndarray, after: np.ndarray) -> tuple[bool, str]:

@@ -1,44 +1,59 @@
 """``python -m bench.gate.side``: one side of a pair, in a fresh process, with the engine and kernels of one tree.
 
-The cases are always those of the tree that runs the gate: both sides do the same work.
+The cases are always those of the tree that runs the gate: both sides do the same work. A side serves requests, see
+`bench.protocol`: ``features`` writes them to a file, ``prepare`` answers with the cases that cannot be run, ``sample``
+with the seconds of one call.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SAMPLES = 3
-"""Of each case in a process, after one call to warm up; their median stands for it in the pair."""
+Calls = dict[str, Callable[[], float | None]]
+"""Of each case that can be run, what is timed; see `bench.measure.Work`."""
 
 
 def main() -> int:
-    """Print one JSON object: where the engine came from, seconds by case, and why others could not be run."""
+    """Say where the engine came from, then serve until stdin ends."""
+    # Libraries print what they like to stdout: it goes to stderr, and the answers to a copy of stdout.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(reply: dict[str, Any]) -> None:
+        print(json.dumps(reply), file=answers, flush=True)
+
     parser = argparse.ArgumentParser(prog="python -m bench.gate.side", description=__doc__)
     parser.add_argument(
         "--root", type=Path, required=True, help="the tree whose engine/ and kernels/ must be used"
     )
-    parser.add_argument("--case", action="append", default=[], help="a case's whole name; may be given again")
-    parser.add_argument("--features", type=Path, help="write the features of seeded images there, as .npy")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for the cases' files")
     arguments = parser.parse_args()
     modules = imported(arguments.root.resolve())
+    from bench.measure import sample
     from pool3.runtime import start_tensorflow
 
     start_tensorflow()
-    found: dict[str, Any] = {"modules": modules}
-    if arguments.features:
-        np.save(arguments.features, features())
-    with tempfile.TemporaryDirectory(prefix="pool3-gate-") as scratch:
-        found["seconds"], found["errors"] = seconds(Path(scratch), arguments.case)
-    print(json.dumps(found))
+    answer({"modules": modules})
+    calls: Calls = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "features" in request:
+            np.save(request["features"], features())
+            answer({})
+        elif "prepare" in request:
+            calls, errors = prepare(arguments.scratch, request["prepare"])
+            answer({"errors": errors})
+        else:
+            answer({"seconds": sample(calls[request["sample"]])})
     return 0
 
 
@@ -60,12 +75,11 @@ def imported(root: Path) -> dict[str, str]:
     return found
 
 
-def seconds(scratch: Path, names: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
-    """Median of `SAMPLES` of each case; and of those that this tree cannot run, which may be older, the reason."""
+def prepare(scratch: Path, names: Sequence[str]) -> tuple[Calls, dict[str, str]]:
+    """Set the cases up and call each once; of those that this tree cannot run, which may be older, say why."""
     from bench.cases import cases
-    from bench.measure import sample
 
-    found: dict[str, float] = {}
+    calls: Calls = {}
     errors = dict.fromkeys(names, "there is no such case")
     for case in cases(scratch, names):
         if case.name not in errors:
@@ -76,9 +90,9 @@ def seconds(scratch: Path, names: Sequence[str]) -> tuple[dict[str, float], dict
         except Exception as error:  # noqa: BLE001 - whatever it is, the other cases can be compared
             errors[case.name] = f"{type(error).__name__}: {error}"
             continue
-        found[case.name] = statistics.median(sample(call) for _ in range(SAMPLES))
+        calls[case.name] = call
         del errors[case.name]
-    return found, errors
+    return calls, errors
 
 
 def features() -> np.ndarray:

@@ -9,12 +9,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bench.protocol import Worker
 from pool3.commands.output import note
 from pool3.errors import Pool3Error
 
@@ -39,27 +39,22 @@ class Tree:
     commit: str
     python: Path
 
-    def run(self, *arguments: str) -> dict[str, Any]:
-        """Run one side in a fresh process and return what it printed.
+    def side(self, scratch: Path) -> Worker:
+        """Start one side in a fresh process; it says ``modules`` when it is ready, see `bench.gate.side`.
 
-        Raises:
-            GateError: it failed; the message ends with the last line of its stderr.
+        Args:
+            scratch: folder for the files of its cases and its log.
         """
         paths = (self.root / "engine", self.root / "kernels", ROOT)
-        done = subprocess.run(
-            [str(self.python), "-m", "bench.gate.side", "--root", str(self.root), *arguments],
+        scratch.mkdir(parents=True)
+        options = ["--root", str(self.root), "--scratch", str(scratch)]
+        return Worker(
+            self.commit[:12],
+            [str(self.python), "-m", "bench.gate.side", *options],
+            log=scratch / "stderr.log",
             cwd=self.root,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise GateError(f"{self.commit[:12]} cannot run these cases: {last}")
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
 
 
 def git(*arguments: str, root: Path = ROOT) -> str:
@@ -131,8 +126,3 @@ def _dependencies(root: Path) -> list[str]:
     except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
         raise GateError(f"{root / 'pyproject.toml'} names no dependencies: {error}") from error
     return sorted(map(str, found))
-
-
-def sides(order: int, one: Tree, other: Tree) -> Sequence[Tree]:
-    """The order within a pair: ABBA, so that what drifts steadily favours neither side."""
-    return (one, other) if order % 2 == 0 else (other, one)

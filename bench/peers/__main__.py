@@ -16,8 +16,8 @@ from bench.machine import fingerprint
 from bench.peers.coordinator import BOUNDS, REFERENCE, Entry, entries, measure, start
 from bench.peers.environment import prepare
 from bench.peers.inputs import write_inputs
-from bench.peers.protocol import Worker
 from bench.peers.report import rate_table, ratio_table, ratios
+from bench.protocol import Worker
 from pool3.commands.output import note, progress
 from pool3.runtime import start_tensorflow
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.protocol import Worker, WorkerError
 from bench.peers.ratios import difference
+from bench.protocol import Worker, WorkerError
 from pool3.commands.output import Report, note
 
 REFERENCE = "ours/float32"

@@ -1,6 +1,6 @@
 """A worker process: ``python -m bench.peers.worker MODULE FUNCTION FOLDER JSON``. Needs NumPy alone.
 
-Makes ``bench.peers.MODULE.FUNCTION(Setup(FOLDER, …), **settings)`` and serves it, see `bench.peers.protocol`.
+Makes ``bench.peers.MODULE.FUNCTION(Setup(FOLDER, …), **settings)`` and serves it, see `bench.protocol`.
 """
 
 from __future__ import annotations

@@ -11,9 +11,10 @@ import bench.cases
 from bench.gate import trees
 from bench.gate.decision import Decision, Verdict, looks
 from bench.gate.gate import features_changed, run_pairs
+from bench.gate.pair import MOST_SAMPLES, both, in_turns, take_pair
 from bench.gate.report import junit, markdown, to_dict
-from bench.gate.side import seconds
-from bench.gate.trees import GateError, Tree, head, sides
+from bench.gate.side import prepare
+from bench.gate.trees import GateError, Tree, head
 from bench.measure import Case, Work
 
 NAMES = ("quick", "slow", "same")
@@ -73,9 +74,30 @@ def test_a_spent_budget_leaves_cases_unsure() -> None:
     assert "budget" in decisions["slow"].reason
 
 
-def test_pairs_take_turns() -> None:
-    order = [sides(number, "a", "b") for number in range(4)]
-    assert order == [("a", "b"), ("b", "a"), ("a", "b"), ("b", "a")]
+def scripted(name: str, times: list[float], order: list[str]):
+    """A side that takes the given seconds, without waiting for them."""
+
+    def sample() -> float:
+        order.append(name)
+        return times[order.count(name) - 1]
+
+    return sample
+
+
+@pytest.mark.parametrize(("number", "turns"), [(0, "ABBAAB"), (1, "BAABBA")])
+def test_samples_take_turns(number, turns) -> None:
+    order: list[str] = []
+    found = in_turns(number, scripted("A", [0.4, 0.5, 0.9], order), scripted("B", [0.6, 0.7, 0.8], order))
+    assert "".join(order) == turns
+    assert found == (0.5, 0.7)
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(5.0, 1), (1e-4, MOST_SAMPLES), (0.0, MOST_SAMPLES)])
+def test_a_long_case_is_sampled_once_and_a_short_one_often(seconds, count) -> None:
+    order: list[str] = []
+    times = [seconds] * MOST_SAMPLES
+    in_turns(0, scripted("A", times, order), scripted("B", times, order))
+    assert (order.count("A"), order.count("B")) == (count, count)
 
 
 def test_features() -> None:
@@ -91,24 +113,34 @@ def test_features() -> None:
 
 def test_a_side_runs_its_own_tree_and_no_other(tmp_path) -> None:
     """Timed or not, the case has run with the packages of the tree that was named."""
-    found = head().run("--case=hash/32x32")
-    assert found["modules"] == {
-        "pool3": "engine/pool3/__init__.py",
-        "pool3_kernels": "kernels/pool3_kernels/__init__.py",
-    }
-    assert found["seconds"]["hash/32x32"] > 0
-    assert found["errors"] == {}
+    with head().side(tmp_path / "side") as side:
+        assert side.answer()["modules"] == {
+            "pool3": "engine/pool3/__init__.py",
+            "pool3_kernels": "kernels/pool3_kernels/__init__.py",
+        }
     elsewhere = Tree(tmp_path, "0" * 40, head().python)
-    with pytest.raises(GateError, match=r"0000 cannot run these cases: .*not from"):
-        elsewhere.run("--case=hash/32x32")
+    with pytest.raises(GateError, match=r"cannot run these cases: 0000.*not from"), both(head(), elsewhere):
+        pytest.fail("the second tree has no engine")
+
+
+def test_a_pair_in_two_processes() -> None:
+    found = take_pair(1, head(), head(), ("hash/32x32", "gone"))
+    assert found.pop("gone") == "there is no such case"
+    ((name, times),) = found.items()
+    assert name == "hash/32x32"
+    assert min(times) > 0
 
 
 def test_a_tree_whose_interface_does_not_fit_is_said(tmp_path) -> None:
     for folder, package in (("engine", "pool3"), ("kernels", "pool3_kernels")):
         (tmp_path / folder / package).mkdir(parents=True)
         (tmp_path / folder / package / "__init__.py").write_text("")
-    with pytest.raises(GateError, match=r"cannot run these cases: ModuleNotFoundError: .*pool3\.runtime"):
-        Tree(tmp_path.resolve(), "1" * 40, head().python).run()
+    older = Tree(tmp_path.resolve(), "1" * 40, head().python)
+    with (
+        pytest.raises(GateError, match=r"cannot run these cases: 1111.*ModuleNotFoundError: .*pool3\."),
+        both(older, head()),
+    ):
+        pytest.fail("the first tree has no runtime")
 
 
 def test_a_ref_that_git_does_not_know(tmp_path) -> None:
@@ -209,6 +241,7 @@ def test_a_side_says_which_cases_it_cannot_run(tmp_path, monkeypatch) -> None:
         return [Case("broken", "images", 1, broken), works]
 
     monkeypatch.setattr(bench.cases, "cases", of_a_base)
-    found, errors = seconds(tmp_path, ("works", "broken", "gone"))
-    assert found == {"works": 0.5}
+    calls, errors = prepare(tmp_path, ("works", "broken", "gone"))
+    assert [call() for call in calls.values()] == [0.5]
+    assert list(calls) == ["works"]
     assert errors == {"broken": "ImportError: no such kernel", "gone": "there is no such case"}
