@@ -129,7 +129,6 @@ def _stores(scratch: Path) -> list[Case]:
 
 
 def _wholes(scratch: Path) -> list[Case]:
-    rows, width = SVM
     return [
         Case(
             "end_to_end",

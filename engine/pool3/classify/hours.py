@@ -9,8 +9,9 @@ from pool3.classify.models import Settings
 SECONDS = {"sklearn": 4.6e-11, "intelex": 2.0e-11, "cuml": 4.0e-13}
 """Backend → seconds a fit of ``svc`` takes, by rows² × dimensions.
 
-Measured for the first two: 5.9 s and 2.5 s at 10,000 × 1,280 on two cores (AMD EPYC, Zen 4). For cuML it is a guess,
-a fiftieth of scikit-learn-intelex. Harder classes, a larger C or more rows than the cache holds take several times as long.
+Measured for the first two: 5.9 s and 2.5 s at 10,000 × 1,280 on two cores (AMD EPYC, Zen 5). For cuML it is a guess,
+a fiftieth of scikit-learn-intelex. Harder classes, a larger C or more rows than the cache holds take several times as
+long.
 """
 
 LONG = 1800.0

@@ -108,7 +108,7 @@ def classify(
     y, truth = data.numbers(learn.classes, names), data.numbers(ask.classes, names)
     # A fold's fit sees (folds - 1) / folds of the rows.
     fits = 1 + len(tried) * folds * ((folds - 1) / folds) ** 2
-    warn_of_hours(wanted, choice.backend, *learn.features.shape, fits)
+    warn_of_hours(wanted, choice.backend, len(learn.rows), learn.features.shape[1], fits)
     searched = None
     if grid:
         searched = search(wanted, choice, grid, learn.features, y, folds=folds, seed=seed, watch=watch)
