@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from pool3 import Extractor, ExtractSpec, verify
+from pool3.classify import classify
 from pool3.devices import choose_devices, choose_precision
 from pool3.precision import smallest_cosine
 from pool3.verification import BOUNDS
+from tests.test_classify import DIGITS, digits, save
 
 pytestmark = pytest.mark.gpu
 
@@ -82,3 +84,18 @@ def test_a_gpu_svm_agrees_with_that_of_the_cpu() -> None:
     ours = cuml_svm.SVC(kernel="linear", C=0.1).fit(features[train], labels[train]).predict(features[test])
     theirs = SVC(kernel="linear", C=0.1).fit(features[train], labels[train]).predict(features[test])
     assert (np.asarray(ours) == theirs).mean() >= 0.995
+
+
+@pytest.mark.parametrize(
+    ("model", "kernel"),
+    [("svc", "linear"), ("svc", "rbf"), ("linear-svc", None), ("logistic", None), ("knn", None)],
+)
+def test_cuml_says_what_scikit_learn_says(tmp_path, model, kernel) -> None:
+    features, labels = digits()
+    train = save(tmp_path / "train.h5", features[:900], labels[:900], DIGITS)
+    test = save(tmp_path / "test.h5", features[900:], labels[900:], DIGITS)
+    found, expected = (
+        classify(train, test, model=model, kernel=kernel, backend=backend) for backend in ("cuml", "sklearn")
+    )
+    assert (found.backend, expected.backend) == ("cuml", "sklearn")
+    assert np.mean(found.predictions == expected.predictions) >= 0.995
