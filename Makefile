@@ -7,10 +7,10 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run cifar10 test lint types format bench bench-quick bench-gate bench-peers setup-gpu test-gpu bench-gpu wheel clean
+.PHONY: help setup setup-dev run cifar10 test test-browser lint types format bench bench-quick bench-gate bench-peers setup-gpu test-gpu bench-gpu wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "pool3 needs Python 3.11, 3.12 or 3.13 on the PATH; or name one: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -64,6 +64,18 @@ bench-peers: setup ## the same beside OpenVINO, ONNX Runtime and torch-fidelity;
 setup-gpu: setup-dev ## the same for a machine with NVIDIA GPUs: CUDA's libraries and cuML
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench,gpu,intelex,models,tables]'
 	$(BIN)/pool3 doctor
+
+test-browser: setup-dev ## the tests of HTML pages in Chromium, which is installed where it is missing
+	@for name in "$$POOL3_CHROMIUM" chromium chromium-browser google-chrome; do \
+		if [ -n "$$name" ] && command -v "$$name" >/dev/null; then exit 0; fi; done; \
+	if ! command -v apt-get >/dev/null; then sudo=none; elif [ "$$(id -u)" = 0 ]; then sudo=; \
+	elif sudo -n true 2>/dev/null; then sudo=sudo; else sudo=none; fi; \
+	if [ "$$sudo" = none ]; then \
+		echo "no Chromium here: install the package chromium, or set POOL3_CHROMIUM=/path/to/chromium" >&2; exit 1; fi; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-liberation
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	$(BIN)/python -m pytest -m browser $(PYTEST)
 
 test-gpu: setup-gpu ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu $(PYTEST)
