@@ -174,3 +174,29 @@ def test_the_function_form(images, tmp_path: Path) -> None:
 def test_unknown_settings_are_refused_on_construction(settings) -> None:
     with pytest.raises(SpecError):
         ExtractSpec(**settings)
+
+
+def test_the_file_says_how_long_it_took_also_after_an_interruption(extractor, images, tmp_path) -> None:
+    """Stages that follow one another fill the wall time; nothing is counted twice when a run goes on."""
+
+    def stop(done: int, *_: int) -> None:
+        if done > 8:
+            raise KeyboardInterrupt
+
+    straight = extractor.extract(images, tmp_path / "straight.h5")
+    with pytest.raises(KeyboardInterrupt):
+        extractor.extract(images, tmp_path / "out.h5", progress=stop)
+    begun = pool3.store.info(tmp_path / "out.h5")["timing"]
+    assert begun["images"] == 16
+    extractor.extract(images, tmp_path / "out.h5")
+    for path in (straight.output, tmp_path / "out.h5"):
+        with pool3.open_features(path) as file:
+            timing = file.timing
+        assert timing.images == 19
+        in_turn = sum(seconds for name, seconds in timing.stages.items() if name not in ("read", "write"))
+        assert 0 < in_turn <= timing.seconds + 1e-3
+        assert all(seconds >= 0 for seconds in timing.stages.values())
+        assert {"scan", "compile", "forward", "wait", "read", "write", "seal"} <= set(timing.stages)
+        assert timing.seconds > begun["seconds"] or path == straight.output
+    with pool3.open_features(straight.output) as file:
+        assert file.timing.seconds <= straight.seconds

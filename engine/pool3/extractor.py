@@ -31,7 +31,7 @@ from pool3.sources import LimitSource, SelectionSource, Source, Unreadable, open
 from pool3.spec import SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
 from pool3.store import Failure, FeatureWriter, Provenance, recorded
 from pool3.streams import in_streams
-from pool3.telemetry import BLOG_IMAGES_PER_SECOND, StageClock
+from pool3.telemetry import BLOG_IMAGES_PER_SECOND, Ledger, StageClock
 from pool3.tuning import default_shape, remembered
 from pool3.weights import load_weights
 
@@ -180,6 +180,7 @@ class Extractor:
             overwrite=overwrite,
             retry_failed=retry_failed,
         ) as writer:
+            writer.spent = Ledger(clock, start - before).spent
             _check_unchanged(images, writer)
             if self.spec.batch_size not in (0, writer.provenance.batch_size):
                 kept = writer.provenance.batch_size
@@ -300,6 +301,14 @@ class Extractor:
         steps = StageClock()
         batches = _timed(pipeline.batches(ranges), steps, "wait")
         reached = ranges[0][0]
+        read_before = clock.seconds.get("read", 0.0)
+
+        def account() -> None:
+            waited = steps.seconds.pop("wait", 0.0)  # for input, on the way to the next result
+            clock.add("wait", waited)
+            clock.add("forward", steps.seconds.pop("forward", 0.0) - waited)
+            clock.seconds["read"] = read_before + pipeline.read_seconds
+
         try:
             with clock.stage("compile"):
                 runner.compile()
@@ -314,16 +323,14 @@ class Extractor:
                             batch, features = next(done)
                         gathered.add(batch, features)
                         reached = gathered.stop
+                        account()
                         step(batch)
                     committer.submit(gathered)
         except DeviceMemoryError as error:
             writer.batch_size = _halved(writer.batch_size, error)
             return [(max(start, reached), stop) for start, stop in ranges if stop > reached]
         finally:
-            waited = steps.seconds.get("wait", 0.0)  # for input, on the way to the next result
-            clock.add("wait", waited)
-            clock.add("forward", steps.seconds.get("forward", 0.0) - waited)
-            clock.add("read", pipeline.read_seconds)
+            account()
         return []
 
     def _batch_size(self, images: int) -> int:

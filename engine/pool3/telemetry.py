@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pool3.store.timing import Timing
+
 BLOG_IMAGES_PER_SECOND = 1 / 0.03
 """The baseline: 0.03 s an image on a Titan X, from the blog post of 2016 that pool3 grew out of."""
 
@@ -20,19 +22,49 @@ class StageClock:
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    _open: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count the block's time as `name`'s."""
-        start = time.perf_counter()
+        self._open[name] = start = time.perf_counter()
         try:
             yield
         finally:
+            self._open.pop(name, None)
             self.add(name, time.perf_counter() - start)
 
     def add(self, name: str, seconds: float) -> None:
         """Count time that was measured elsewhere."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def so_far(self) -> dict[str, float]:
+        """Stage → seconds up to now, stages that are still open among them."""
+        now, found = time.perf_counter(), dict(self.seconds)
+        for name, start in dict(self._open).items():
+            found[name] = found.get(name, 0.0) + now - start
+        return found
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a run has spent and not yet written down.
+
+    Attributes:
+        clock: the run's stages.
+        start: when it began, of `time.perf_counter`.
+    """
+
+    clock: StageClock
+    start: float
+    _told: Timing = field(default_factory=Timing)
+
+    def spent(self) -> Timing:
+        """What was spent since the last call, of no images: who asks knows what for."""
+        now = Timing(0, time.perf_counter() - self.start, self.clock.so_far())
+        before, self._told = self._told, now
+        stages = {name: seconds - before.stages.get(name, 0.0) for name, seconds in now.stages.items()}
+        return Timing(0, now.seconds - before.seconds, stages)
 
 
 _WAITING = 0.15

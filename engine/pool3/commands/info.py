@@ -43,6 +43,8 @@ def _show(facts: dict[str, Any]) -> None:
         rows[f"failed: {reason['stage']}, {reason['error']}"] = f"{reason['count']:,}"
     rows["fingerprint"] = facts["fingerprint"] or ""
     rows |= {name.replace("_", " "): _plain(value) for name, value in facts["provenance"].items()}
+    if facts["timing"]:
+        rows |= _timing(facts["timing"])
     if len(facts["environments"]) > 1:
         for part in facts["environments"]:
             rows[f"images {part['start']:,} to {part['stop']:,}"] = (
@@ -62,6 +64,13 @@ def _state(facts: dict[str, Any]) -> str:
     return (
         f"unfinished, {facts['progress']:.1%} committed ({ranges or 'nothing yet'}); run the extraction again"
     )
+
+
+def _timing(timing: dict[str, Any]) -> dict[str, str]:
+    rate = timing["images_per_second"]
+    once = f", {rate:,.1f} images/s once started" if rate else ""
+    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in timing["stages"].items())
+    return {"time": f"{timing['seconds']:,.1f} s for {timing['images']:,} images{once}", "of which": stages}
 
 
 def _plain(value: Any) -> str:

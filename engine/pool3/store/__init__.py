@@ -11,6 +11,7 @@ from pool3.store.reader import FeatureFile, Features, open_features
 from pool3.store.rows import Failure, Rows, as_stored
 from pool3.store.schema import IDENTITY, SCHEMA, Provenance, differences
 from pool3.store.table import Selection
+from pool3.store.timing import Timing
 from pool3.store.writer import FeatureWriter
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Provenance",
     "Rows",
     "Selection",
+    "Timing",
     "as_stored",
     "differences",
     "existing",

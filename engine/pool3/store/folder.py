@@ -16,6 +16,7 @@ from pool3.store.environments import Environments
 from pool3.store.manifest import Manifest
 from pool3.store.rows import Rows
 from pool3.store.shard import Footer, ShardReader, write_shard
+from pool3.store.timing import Timing
 
 _NAME = re.compile(r"(\d{12,})-(\d{12,})\.shard")
 _MANIFEST = "manifest.json"
@@ -86,13 +87,13 @@ class ShardFolder:
         start, stop = limits
         return self.path / f"{start:012}-{stop:012}.shard"
 
-    def commit(self, rows: Rows, manifest: Manifest, environments: Environments) -> None:
+    def commit(self, rows: Rows, manifest: Manifest, environments: Environments, timing: Timing) -> None:
         """Write the shard of `rows`, or replace it in one step; durable on return.
 
         Raises:
             OSError: it cannot be written.
         """
-        write_shard(self.shard((rows.start, rows.stop)), rows, manifest.run, environments)
+        write_shard(self.shard((rows.start, rows.stop)), rows, manifest.run, environments, timing)
 
     def read(self, limits: tuple[int, int]) -> Rows:
         """Read a whole shard.

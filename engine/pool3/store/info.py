@@ -19,6 +19,7 @@ from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Failure
 from pool3.store.schema import SCHEMA, Provenance
 from pool3.store.shard import ShardReader, total
+from pool3.store.timing import Timing, summed
 
 MAX_FAILURES = 20
 """Failures that `info` lists; the file itself holds all of them."""
@@ -74,8 +75,9 @@ def info(path: str | os.PathLike[str], *, max_failures: int = MAX_FAILURES) -> d
     Keys: ``path``, ``state`` (``sealed`` or ``unfinished``), ``schema``, ``inputs``, ``rows``, ``failures``, ``width``,
     ``committed`` (merged index ranges), ``progress`` (0 to 1), ``labels`` (name → rows), ``unlabelled`` (rows),
     ``failure_reasons`` (the commonest first), ``failed`` (the first `max_failures`), ``provenance``,
-    ``environments`` (what computed which indices), ``finished`` and ``fingerprint`` (None while unfinished),
-    ``bytes`` (on disk).
+    ``environments`` (what computed which indices), ``timing`` (what its rows took: ``images``, ``seconds``, ``stages``
+    and ``images_per_second``; None where it was not recorded), ``finished`` and ``fingerprint`` (None while
+    unfinished), ``bytes`` (on disk).
 
     Raises:
         StoreNotFoundError: there is no output.
@@ -103,6 +105,7 @@ def _sealed(file: FeatureFile, max_failures: int) -> dict[str, Any]:
         **_reasons(file.failures, max_failures),
         "provenance": file.provenance.to_mapping(),
         "environments": file.environments,
+        "timing": _timing(file.timing),
         "finished": file.finished,
         "fingerprint": file.fingerprint,
         "bytes": file.path.stat().st_size,
@@ -135,10 +138,15 @@ def _unfinished(path: Path, max_failures: int) -> dict[str, Any]:
         **_reasons(failed, max_failures),
         "provenance": manifest.provenance.to_mapping(),
         "environments": joined(footer.environments for footer in committed.values()),
+        "timing": _timing(summed(footer.timing for footer in committed.values())),
         "finished": None,
         "fingerprint": None,
         "bytes": folder.size(),
     }
+
+
+def _timing(timing: Timing) -> dict[str, Any] | None:
+    return timing.to_dict() | {"images_per_second": timing.images_per_second} if timing else None
 
 
 def _merged(ranges: Iterable[tuple[int, int]]) -> list[list[int]]:

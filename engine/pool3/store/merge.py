@@ -30,6 +30,7 @@ from pool3.store.reader import FeatureFile, open_features
 from pool3.store.rows import Rows
 from pool3.store.schema import IDENTITY, Provenance, differences
 from pool3.store.seal import Part, parts_of, write_sealed
+from pool3.store.timing import summed
 
 _READ_BYTES = 32 << 20
 """Features in memory at a time."""
@@ -122,7 +123,8 @@ def merge_features(
                     parts = [_reporting(part, progress, manifest.inputs) for part in parts]
                 places = [_place(file, output.parent) if virtual else file.path.name for file in files]
                 entries = [_entry(file, place) for file, place in zip(files, places, strict=True)]
-                write_sealed(output, manifest, parts, merged=entries, features=layout)
+                timing = partial(summed, [file.timing for file in files])
+                write_sealed(output, manifest, parts, merged=entries, timing=timing, features=layout)
             finally:
                 folder.remove_empty()
                 lock.release()

@@ -21,8 +21,9 @@ from pool3.store.digests import FINGERPRINT, Digests
 from pool3.store.environments import Environments
 from pool3.store.manifest import check_schema
 from pool3.store.rows import Failure, Rows
-from pool3.store.schema import FAILURE_FIELDS, Provenance, chunk_rows
+from pool3.store.schema import FAILURE_FIELDS, TIMING, Provenance, chunk_rows
 from pool3.store.table import Table
+from pool3.store.timing import Timing
 
 
 def open_features(path: str | os.PathLike[str]) -> FeatureFile:
@@ -46,6 +47,7 @@ class FeatureFile(Table):
         run: digest of the settings and the moment that the file was begun with.
         digests: dataset → SHA-256, see `pool3.store.digests`.
         fingerprint: SHA-256 over all of the file; `pool3.store.verify` recomputes it.
+        timing: what its rows took; nothing where it was not recorded.
         features: (N, D) float32 or float16, read when indexed.
     """
 
@@ -56,6 +58,7 @@ class FeatureFile(Table):
     run: str
     digests: dict[str, str]
     fingerprint: str
+    timing: Timing
     features: Features
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -82,6 +85,7 @@ class FeatureFile(Table):
         self.run = str(attributes["run"])
         self.digests = json.loads(attributes["digests"])
         self.fingerprint = str(attributes[FINGERPRINT])
+        self.timing = Timing.from_dict(json.loads(attributes[TIMING])) if TIMING in attributes else Timing()
         rows, failures = int(attributes["rows"]), int(attributes["failures"])
         columns = ("features", "ids", "labels", "source_index", "content_sha256")
         counts = {name: len(self._file[name]) for name in columns}

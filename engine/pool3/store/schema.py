@@ -23,7 +23,8 @@ Root attributes: ``schema``, every field of `Provenance` (``feature_shape`` as a
 object), ``inputs``, ``rows``, ``failures`` (counts; ``inputs == rows + failures``), ``digests`` (JSON: dataset →
 SHA-256, see `pool3.store.digests`; HDF5's checksums do not cover text), ``finished`` (UTC, ISO 8601), ``run`` (digest
 of the settings and the moment that the file was begun with), ``sealed``, and ``fingerprint`` (SHA-256 over all other
-attributes, the digests of the datasets among them: one number for the whole file).
+attributes, the digests of the datasets among them: one number for the whole file). `TIMING`, JSON, where the time that
+the rows took was recorded, see `pool3.store.timing`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ CHUNK_BYTES = 1 << 20
 
 STORAGES = ("float32", "float16")
 """Dtypes that ``/features`` may have."""
+
+TIMING = "timing"
+"""The attribute that says how long the rows took; older files have none."""
 
 FAILURE_FIELDS = ("index", "id", "stage", "error", "message")
 """Fields of the compound ``/failures``: int64, then four UTF-8 strings."""

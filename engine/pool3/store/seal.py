@@ -21,7 +21,8 @@ from pool3.store.hdf5 import new_hdf5
 from pool3.store.manifest import Manifest
 from pool3.store.reader import FeatureFile
 from pool3.store.rows import Failure, Rows
-from pool3.store.schema import FAILURE_FIELDS, SCHEMA, chunk_rows
+from pool3.store.schema import FAILURE_FIELDS, SCHEMA, TIMING, chunk_rows
+from pool3.store.timing import Timing
 
 PARTIAL = ".partial"
 """Suffix of the output while it is being sealed."""
@@ -65,6 +66,7 @@ def write_sealed(
     parts: Sequence[Part],
     *,
     merged: Sequence[Mapping[str, Any]] = (),
+    timing: Callable[[], Timing] = Timing,
     features: h5py.VirtualLayout | None = None,
 ) -> None:
     """Write the sealed file beside `path`, flush it to the disk, and rename it to `path`.
@@ -74,6 +76,7 @@ def write_sealed(
         manifest: what it is to be.
         parts: of all the source, ascending; one at a time is in memory.
         merged: what ``/parts`` says of the files that are joined, JSON-able.
+        timing: says what all of it took; asked when the datasets are written.
         features: where they lie already; None: they are copied.
 
     Raises:
@@ -102,6 +105,8 @@ def write_sealed(
                 "run": manifest.run,
                 "sealed": True,
             }
+            if took := timing():
+                attributes[TIMING] = json.dumps(took.to_dict())
             attributes[FINGERPRINT] = fingerprint(attributes)
             for name, value in attributes.items():
                 file.attrs[name] = value

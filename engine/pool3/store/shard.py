@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from pool3.errors import StoreError
 from pool3.store.disk import start_writing, written_aside
 from pool3.store.rows import Failure, Rows
+from pool3.store.timing import Timing
 
 MAGIC = b"pool3sh2"
 _PIECE = 1 << 20
@@ -55,6 +56,7 @@ class Footer(NamedTuple):
         dtype: of the features.
         environments: what computed which indices of the range, see `pool3.store.environments`.
         blocks: name → size and CRC-32.
+        timing: what its range took; nothing where it was not recorded.
     """
 
     run: str
@@ -66,9 +68,12 @@ class Footer(NamedTuple):
     dtype: str
     environments: list[dict[str, Any]]
     blocks: dict[str, Block]
+    timing: Timing = Timing()
 
 
-def write_shard(path: Path, rows: Rows, run: str, environments: Sequence[Mapping[str, Any]]) -> None:
+def write_shard(
+    path: Path, rows: Rows, run: str, environments: Sequence[Mapping[str, Any]], timing: Timing
+) -> None:
     """Write a shard; it is durable when this returns, and absent when this raises.
 
     Args:
@@ -76,6 +81,7 @@ def write_shard(path: Path, rows: Rows, run: str, environments: Sequence[Mapping
         rows: what `check_rows` approved.
         run: digest of the manifest.
         environments: see `Footer`; JSON-able.
+        timing: see `Footer`.
 
     Raises:
         OSError: it cannot be written.
@@ -110,6 +116,7 @@ def write_shard(path: Path, rows: Rows, run: str, environments: Sequence[Mapping
             "dtype": str(rows.features.dtype),
             "environments": [dict(part) for part in environments],
             "blocks": {name: [data[name].nbytes, sums[name]] for name in BLOCKS},
+            "timing": timing.to_dict(),
         }
         text = json.dumps(footer).encode()
         file.write(text + _END.pack(len(text), zlib.crc32(text), MAGIC))
@@ -177,7 +184,8 @@ class ShardReader:
             end += block.size
         if end + length + _END.size != size:
             raise self._damaged(f"it has {size:,} bytes, which is not what its footer says")
-        return Footer(**(fields | {"blocks": blocks}))
+        timing = Timing.from_dict(fields["timing"]) if "timing" in fields else Timing()
+        return Footer(**(fields | {"blocks": blocks, "timing": timing}))
 
     def source_index(self) -> NDArray[np.int64]:
         """(n,) int64."""

@@ -17,7 +17,8 @@ import numpy as np
 
 from pool3.store.checks import Check
 from pool3.store.digests import DATASETS, FINGERPRINT, fingerprint
-from pool3.store.schema import FAILURE_FIELDS, STORAGES, Provenance
+from pool3.store.schema import FAILURE_FIELDS, STORAGES, TIMING, Provenance
+from pool3.store.timing import Timing
 
 UNREADABLE = (
     OSError,
@@ -47,6 +48,10 @@ _TYPES: dict[str, Any] = {
 }
 
 
+_OPTIONAL = {TIMING: "timing"}
+"""Attributes that a file may lack → their type."""
+
+
 def first_line(error: BaseException) -> str:
     """What an exception says, without the lines that HDF5 adds."""
     return (str(error).splitlines() or [type(error).__name__])[0]
@@ -66,7 +71,8 @@ def check_attributes(file: h5py.File) -> tuple[dict[str, Any], Check]:
         except UNREADABLE as error:
             problems.append(f"{name} is missing or cannot be read ({first_line(error)})")
         else:
-            if name in _TYPES and not _is_a(_TYPES[name], found[name]):
+            kind = (_TYPES | _OPTIONAL).get(name)
+            if kind and not _is_a(kind, found[name]):
                 problems.append(f"{name} is {found[name]!r:.80}, which is not what the schema has there")
     if not found.get("sealed", True):
         problems.append("sealed is false: run the extraction again to finish the file")
@@ -92,6 +98,12 @@ def _is_a(kind: str, value: Any) -> bool:
             return isinstance(value, np.bool_)
         case "tuple[int, ...]":
             return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.int64
+        case "timing":
+            try:
+                Timing.from_dict(json.loads(value))
+            except UNREADABLE:
+                return False
+            return True
         case "dict[str, str]":
             try:
                 content = json.loads(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from pool3.store.rows import Rows, check_rows
 from pool3.store.schema import Provenance
 from pool3.store.seal import PARTIAL, Part, parts_of, write_sealed
 from pool3.store.shard import Footer, ShardReader
+from pool3.store.timing import Timing, summed
 
 
 class FeatureWriter:
@@ -40,6 +41,7 @@ class FeatureWriter:
         batch_size: what rows are computed with from now on; it enters ``/environments``.
         rows: count of rows committed so far.
         failures: count of failures committed so far.
+        spent: asked at each commit and within the seal for the time since it was last asked; nothing by default.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class FeatureWriter:
     batch_size: int
     rows: int
     failures: int
+    spent: Callable[[], Timing]
 
     def __init__(
         self, path: Path, manifest: Manifest, provenance: Provenance, base: FeatureFile | None = None
@@ -60,6 +63,7 @@ class FeatureWriter:
         self.inputs = manifest.inputs
         self.rows_per_shard = manifest.rows_per_shard
         self.rows = self.failures = 0
+        self.spent = Timing
         self._manifest = manifest
         self._folder = ShardFolder(path)
         self._base = base
@@ -269,7 +273,7 @@ class FeatureWriter:
             raise StoreError(
                 f"{self.path}: {start} to {stop} is not pending; commit the ranges of pending(), or parts of them"
             )
-        self._write(rows, spanning(start, stop, self._environment()))
+        self._write(rows, spanning(start, stop, self._environment()), self._timing(stop - start))
         self._account(limits, len(rows.source_index), len(rows.failures))
 
     def failed(self) -> list[tuple[tuple[int, int], NDArray[np.int64]]]:
@@ -303,25 +307,32 @@ class FeatureWriter:
         limits = (patch.start, patch.stop)
         if self._base and limits not in self._committed:
             before, environments = self._base.rows(*limits), clipped(self._base.environments, *limits)
+            timing = Timing()
         else:
             with ShardReader(self._folder.shard(limits)) as shard:
-                before, environments = shard.rows(), shard.footer.environments
+                before, environments, timing = shard.rows(), shard.footer.environments, shard.footer.timing
         rows = before.amended(patch)
         indices = patch.source_index.tolist()
-        self._write(rows, repainted(environments, indices, self._environment()))
+        timing += self._timing(len(indices) + len(patch.failures))
+        self._write(rows, repainted(environments, indices, self._environment()), timing)
         self._account(limits, len(rows.source_index), len(rows.failures))
 
     def _environment(self) -> dict[str, object]:
         """What computes the rows that are committed now."""
         return self._run_environment | {"batch_size": self.batch_size}
 
-    def _write(self, rows: Rows, environments: Environments) -> None:
+    def _timing(self, images: int) -> Timing:
+        """What these images took: all that was spent since the last commit; nothing where nobody measures it."""
+        spent = self.spent()
+        return Timing(images) + spent if spent.seconds else Timing()
+
+    def _write(self, rows: Rows, environments: Environments, timing: Timing) -> None:
         manifest = self._manifest
         check_rows(
             rows, width=manifest.width, dtype=self.provenance.storage, classes=len(manifest.label_names)
         )
         with writing(self.path):
-            self._folder.commit(rows, manifest, environments)
+            self._folder.commit(rows, manifest, environments, timing)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -377,13 +388,21 @@ class FeatureWriter:
             # Counted anew from the disk: that is what will be copied.
             committed = self._folder.committed(self._manifest)
             if not (self._base and self._same_failures(self._base, committed)):
-                write_sealed(self.path, self._manifest, self._parts(committed))
+                write_sealed(
+                    self.path, self._manifest, self._parts(committed), timing=lambda: self._timed(committed)
+                )
             self._sealed = True
             self._folder.remove()
         return self.path
 
     def _same_failures(self, base: FeatureFile, committed: Iterable[tuple[int, int]]) -> bool:
         return all(self._folder.read(limits).failures == base.rows(*limits).failures for limits in committed)
+
+    def _timed(self, committed: dict[tuple[int, int], Footer]) -> Timing:
+        """What all of it took up to now; nothing where nothing was recorded."""
+        before = self._base.timing if self._base else Timing()
+        known = summed([before, *(footer.timing for footer in committed.values())])
+        return known + self.spent() if known else known
 
     def _parts(self, committed: dict[tuple[int, int], Footer]) -> list[Part]:
         """The ranges that are to be sealed: the shards, and between them those of the file that they mend."""
