@@ -21,7 +21,7 @@ $(VENV)/.setup: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.setup-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,intelex,models,tables]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,intelex,models,report,tables,umap]'
 	@touch $@ $(VENV)/.setup
 
 setup: $(VENV)/.setup ## a virtual environment with pool3 in it

@@ -23,11 +23,18 @@ from pool3.decoding import DECODER, DECODER_FAST, DECODER_PIXELS, pillow
 from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
-from pool3.pipeline import Batch, Pipeline, content_sha256
+from pool3.pipeline import Batch, Pipeline
 from pool3.precision import CHECKED, NONE, Choice, choose, expected, smallest_cosine
 from pool3.result import ExtractResult
 from pool3.runtime import Runner
-from pool3.sources import LimitSource, SelectionSource, Source, Unreadable, open_source
+from pool3.sources import (
+    LimitSource,
+    SelectionSource,
+    Source,
+    Unreadable,
+    content_sha256,
+    open_source,
+)
 from pool3.spec import SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
 from pool3.store import Failure, FeatureWriter, Provenance, recorded
 from pool3.streams import in_streams

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from pool3.errors import Pool3Error, SpecError, StoreError
 from pool3.extractor import Extractor
-from pool3.pipeline import content_sha256
 from pool3.repeating import spec_of
-from pool3.sources import SelectionSource, Source, Unreadable, open_source
+from pool3.sources import SelectionSource, Source, Unreadable, content_sha256, open_source
 from pool3.spec import ExtractSpec
 from pool3.store import FeatureFile, open_features
 from pool3.store.checks import Check, listed

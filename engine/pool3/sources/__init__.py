@@ -2,7 +2,7 @@
 
 from pool3.sources.archives import ArchiveSource
 from pool3.sources.arrays import ArraySource
-from pool3.sources.base import NO_LABEL, Content, Source, Unreadable
+from pool3.sources.base import NO_LABEL, Content, Source, Unreadable, content_sha256
 from pool3.sources.cifar import CifarSource
 from pool3.sources.combine import ConcatSource, LimitSource, SelectionSource
 from pool3.sources.files import FileSource
@@ -20,5 +20,6 @@ __all__ = [
     "SelectionSource",
     "Source",
     "Unreadable",
+    "content_sha256",
     "open_source",
 ]

@@ -122,3 +122,10 @@ def check_unique(ids: Sequence[str], given: str) -> None:
         if id_ in seen:
             raise SourceError(f"the image {id_} appears twice in {given}: name each image once")
         seen.add(id_)
+
+
+def content_sha256(content: bytes | NDArray[np.uint8]) -> bytes:
+    """SHA-256 of an image's file, or of its pixels in C order where the source holds pixels; 32 bytes."""
+    return hashlib.sha256(
+        content if isinstance(content, bytes) else np.ascontiguousarray(content).data
+    ).digest()
