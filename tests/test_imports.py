@@ -42,7 +42,9 @@ def test_kernels_import_nothing_of_pool3() -> None:
         assert not {m for m in imports(path) if m == "pool3" or m.startswith("pool3.")}, path
 
 
-@pytest.mark.parametrize("part", ["store", "sources", "classify", "comparable.py", "metrics", "search"])
+@pytest.mark.parametrize(
+    "part", ["store", "sources", "classify", "comparable.py", "metrics", "pages", "search"]
+)
 def test_store_sources_and_evidence_use_no_network(part) -> None:
     banned = HEAVY | {f"pool3.{m}" for m in ("backbones", "weights", "pipeline", "runtime", "extractor")}
     place = ROOT / "engine" / "pool3" / part
@@ -67,7 +69,13 @@ def test_nothing_but_the_commands_prints() -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import pool3", "from pool3 import open_features", "import pool3.classify", "import pool3.metrics"],
+    [
+        "import pool3",
+        "from pool3 import open_features",
+        "import pool3.classify",
+        "import pool3.metrics",
+        "import pool3.pages",
+    ],
 )
 def test_reading_features_loads_no_tensorflow(statement) -> None:
     code = f"{statement}\nimport sys\nprint('tensorflow' in sys.modules)"

@@ -26,6 +26,11 @@ def test_the_wheel_holds_both_packages_and_nothing_else(wheel) -> None:
     assert tops == {"pool3", "pool3_kernels"}
     assert {"pool3/py.typed", "pool3_kernels/py.typed"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    shipped = [
+        path for path in (ROOT / "engine/pool3/pages").rglob("*") if path.suffix in (".html", ".css", ".js")
+    ]
+    assert len(shipped) >= 5
+    assert {path.relative_to(ROOT / "engine").as_posix() for path in shipped} <= set(names)
 
 
 def test_the_installed_wheel_imports_and_runs(wheel, tmp_path) -> None:

@@ -20,7 +20,9 @@ from pool3.backbones import Preprocessing
 from pool3.decoding import onto_canvas, onto_host
 from pool3.errors import ExtractionError, SourceError
 from pool3.sources import Content, Source, Unreadable
-from pool3.sources import content_sha256 as content_sha256  # also from here: the gate's cases run with older trees
+from pool3.sources import (
+    content_sha256 as content_sha256,  # from here too: cases of the gate run on older trees
+)
 from pool3.store import Failure
 
 _SPANS_AHEAD = 2

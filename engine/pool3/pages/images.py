@@ -111,19 +111,21 @@ class Images:
         return {row: encode(pixels) for row, pixels in self.thumbnails(rows, side, watch)}
 
     def _places(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(n,) each row's place in the source, -1: not there. By its id, else by the place that it had."""
+        """(n,) each row's place in the source by its id, -1: not there.
+
+        Ids of a merged file may have other prefixes than the source has; there an image of the same name at the same
+        place will do, since the digest decides in the end.
+        """
         assert self.source is not None
-        found = {id_: place for place, id_ in enumerate(self.source.ids)}
-        index = self.file.source_index
-        ids = self.file.ids
-        # The digest decides in the end. Merged files have prefixed ids, and parts that follow each other.
-        return np.array(
-            [
-                found.get(ids[row], index[row] if index[row] < len(self.source) else -1)
-                for row in rows.tolist()
-            ],
-            np.int64,
-        )
+        known = self.source.ids
+        found = {id_: place for place, id_ in enumerate(known)}
+        places = np.full(len(rows), -1, np.int64)
+        for i, row in enumerate(rows.tolist()):
+            id_, index = self.file.ids[row], int(self.file.source_index[row])
+            places[i] = found.get(id_, -1)
+            if places[i] < 0 and self.file.parts and index < len(known) and _name(known[index]) == _name(id_):
+                places[i] = index
+        return places
 
     def _count(self, row: int, made: Future[_Made]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         problem, pixels = made.result()
@@ -132,6 +134,10 @@ class Images:
             yield row, pixels
         else:
             setattr(self, problem, getattr(self, problem) + 1)
+
+
+def _name(id_: str) -> str:
+    return id_.rpartition("/")[2]
 
 
 _Made = tuple[str, NDArray[np.uint8] | None]

@@ -43,7 +43,7 @@ def render(
     """
     style_texts = [_asset(name) for name in ("page.css", *styles)]
     script_texts = [_asset(name) for name in scripts]
-    return (
+    page: str = (
         _environment()
         .get_template(template)
         .render(
@@ -54,6 +54,7 @@ def render(
             **context,
         )
     )
+    return page
 
 
 def policy(styles: Sequence[str], scripts: Sequence[str]) -> str:

@@ -87,7 +87,8 @@ def _shrunk(image_module: Any, content: bytes | NDArray[np.uint8], side: int) ->
         image = image_module.open(io.BytesIO(content), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             return None
-        image.draft("RGB" if image.mode != "L" else "L", (2 * side, 2 * side))  # JPEG: scaled as it is decoded
+        # A JPEG is scaled while it is decoded; the mode stays.
+        image.draft(image.mode, (2 * side, 2 * side))
     else:
         if content.shape[0] * content.shape[1] > MAX_PIXELS:
             return None

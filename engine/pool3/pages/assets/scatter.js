@@ -262,7 +262,7 @@ class Scatter {
   }
 
   reveal(i) {
-    const [x, y] = this.toScreen(i), margin = 24;
+    const [x, y] = this.toScreen(i), margin = 6;
     if (x < margin || y < margin || x > this.width - margin || y > this.height - margin) this.centre = [this.x[i], this.y[i]];
   }
 
@@ -365,6 +365,7 @@ class Scatter {
       input.checked = true;
       input.addEventListener("change", () => { this.shown[i] = input.checked; this.filtered(); });
       swatch.width = swatch.height = 32;
+      swatch.setAttribute("aria-hidden", "true");
       const context = swatch.getContext("2d");
       trace(context, kind.shape, 16, 16, 11);
       context.fillStyle = kind.colour;
