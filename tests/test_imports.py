@@ -75,6 +75,7 @@ def test_nothing_but_the_commands_prints() -> None:
         "import pool3.classify",
         "import pool3.metrics",
         "import pool3.pages",
+        "import pool3.sklearn",
     ],
 )
 def test_reading_features_loads_no_tensorflow(statement) -> None:

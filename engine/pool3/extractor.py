@@ -118,6 +118,27 @@ class Extractor:
             raise SourceError(f"{first.id}: {first.message}; use extract() to have failures recorded.")
         return features
 
+    def rows(self, source: Source) -> tuple[NDArray[np.float32], list[Failure]]:
+        """Compute features in memory, a row an image, also of an image that fails.
+
+        Batches have the size of large sources, however few the images are: the network is compiled once, and a row has
+        the same bits whatever else is asked for with it.
+
+        Args:
+            source: the images.
+
+        Returns:
+            (N, D) float32, in order, NaN where an image failed; and the failures, ascending. The precision ``auto`` is
+            float32 here.
+        """
+        precision = "float32" if self.spec.precision == "auto" else self.spec.precision
+        features, failures = self._embed(source, precision, self.spec.batch_size or self._shape.batch_size)
+        if not failures:
+            return features, []
+        found = np.full((len(source), features.shape[1]), np.nan, np.float32)
+        found[np.delete(np.arange(len(source)), [failure.index for failure in failures])] = features
+        return found, failures
+
     def _embed(
         self, source: Source, precision: str, batch_size: int
     ) -> tuple[NDArray[np.float32], list[Failure]]:

@@ -17,9 +17,11 @@ from pool3.sources import (
     ConcatSource,
     Content,
     FileSource,
+    ItemSource,
     LimitSource,
     Source,
     Unreadable,
+    as_source,
     open_source,
 )
 from tests.sources.builders import cifar_files, cifar_rows, png, write_tar, write_tree, write_zip
@@ -96,6 +98,12 @@ def limited(path: Path) -> Source:
     return open_source(write_tree(path / "photos", TREE), limit=4)
 
 
+def items(path: Path) -> Source:
+    names = [path / "photos" / name for name in NAMES]
+    write_tree(path / "photos", TREE)
+    return as_source([*map(str, names), names[0], png(77), PIXELS[0], PIXELS[1, :, :, 0]])
+
+
 @dataclass(frozen=True)
 class Kind:
     build: Callable[[Path], Source]
@@ -123,6 +131,7 @@ KINDS = {
     "zip": Kind(zipped, ArchiveSource, 9, lost="photos.zip"),
     "digits": Kind(digits, ArraySource, 1797, (12, 12), encoded=False),
     "several": Kind(several, ConcatSource, 29, encoded=False, lost="photos/ant/img2.png"),
+    "items": Kind(items, ItemSource, 13, encoded=False, lost="photos/ant/img2.png"),
     "limited": Kind(limited, LimitSource, 4, lost="photos/ant/img2.png"),
 }
 

@@ -130,7 +130,7 @@ def test_reads_ahead_within_bounds_and_in_order(tmp_path: Path, monkeypatch: pyt
     source = open_source(tmp_path)
     begun = 0
     most = 0
-    read_file = files._read_file
+    read_file = files.read_file
     lock = threading.Lock()
 
     def counting(path: str) -> bytes | Unreadable:
@@ -139,7 +139,7 @@ def test_reads_ahead_within_bounds_and_in_order(tmp_path: Path, monkeypatch: pyt
             begun += 1
         return read_file(path)
 
-    monkeypatch.setattr(files, "_read_file", counting)
+    monkeypatch.setattr(files, "read_file", counting)
     for number, content in enumerate(source.read(0, count)):
         assert content == png(number)
         most = max(most, begun - number)

@@ -6,6 +6,7 @@ from pool3.sources.base import NO_LABEL, Content, Source, Unreadable, content_sh
 from pool3.sources.cifar import CifarSource
 from pool3.sources.combine import ConcatSource, LimitSource, SelectionSource
 from pool3.sources.files import FileSource
+from pool3.sources.items import ItemSource, as_source
 from pool3.sources.opening import open_source
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "ConcatSource",
     "Content",
     "FileSource",
+    "ItemSource",
     "LimitSource",
     "SelectionSource",
     "Source",
     "Unreadable",
+    "as_source",
     "content_sha256",
     "open_source",
 ]

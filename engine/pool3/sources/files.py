@@ -7,7 +7,7 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,24 +58,26 @@ class FileSource(Source):
 
     def read(self, start: int, stop: int) -> Iterator[Content]:
         """Yield the files' bytes; `READ_THREADS` threads read up to `READ_AHEAD` files ahead."""
-        return self._read(self._check_range(start, stop))
+        return read_ahead(lambda index: read_file(self.path(index)), self._check_range(start, stop))
 
-    def _read(self, indices: range) -> Iterator[Content]:
-        waiting = iter(indices)
-        pending: deque[Future[bytes | Unreadable]] = deque()
-        pool = ThreadPoolExecutor(min(READ_THREADS, len(indices)) or 1, "pool3-read")
-        try:
-            for index in waiting:
-                pending.append(pool.submit(_read_file, self.path(index)))
-                if len(pending) == READ_AHEAD:
-                    yield pending.popleft().result()
-            while pending:
+
+def read_ahead(read: Callable[[int], Content], indices: Sequence[int]) -> Iterator[Content]:
+    """Yield what `read` returns for each index, in order; `READ_THREADS` threads are up to `READ_AHEAD` ahead."""
+    pending: deque[Future[Content]] = deque()
+    pool = ThreadPoolExecutor(min(READ_THREADS, len(indices)) or 1, "pool3-read")
+    try:
+        for index in indices:
+            pending.append(pool.submit(read, index))
+            if len(pending) == READ_AHEAD:
                 yield pending.popleft().result()
-        finally:  # also where the consumer stops early: nothing is left running
-            pool.shutdown(wait=True, cancel_futures=True)
+        while pending:
+            yield pending.popleft().result()
+    finally:  # also where the consumer stops early: nothing is left running
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read_file(path: str) -> bytes | Unreadable:
+def read_file(path: str) -> bytes | Unreadable:
+    """Read an image file whole; a pipe, a device or a file above `MAX_ENCODED_BYTES` is no image."""
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
         try:
@@ -89,7 +91,7 @@ def _read_file(path: str) -> bytes | Unreadable:
                 return file.readall()
         finally:
             os.close(descriptor)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # the latter of a name that no file can have
         return Unreadable.of(error)
 
 
