@@ -21,7 +21,14 @@ from pathlib import Path
 
 from pool3.commands.output import note, progress
 
-QUICK = ("blog_loop", "forward/8", "decode/32x32", "hash/32x32", "end_to_end", "limit/float32")
+QUICK = (
+    "blog_loop",
+    "forward/inception_v3/float32/8",
+    "decode/32x32",
+    "hash/32x32",
+    "end_to_end",
+    "limit/float32",
+)
 """Whole names of the cases of a quick look."""
 
 
@@ -47,16 +54,20 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--repeats", "--repeat", type=int, default=5, help="samples of each case (default: 5)"
     )
-    parser.add_argument("--case", action="append", help="only cases whose name starts so; may be given again")
+    parser.add_argument(
+        "--case",
+        action="append",
+        help="only cases whose name starts so, and those they are measured beside; may be given again",
+    )
     parser.add_argument("--quick", action="store_true", help="a few cases, one sample each")
     options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error("--repeats must be at least 1")
 
-    from pool3.runtime import start_tensorflow
+    from bench.threads import start_with_fixed_threads
 
-    start_tensorflow()
-    from bench.cases import BLOG_LOOP, cases
+    start_with_fixed_threads()
+    from bench.cases import BLOG_LOOP, chosen
     from bench.machine import fingerprint
     from bench.measure import measure
     from bench.results import SCHEMA, write
@@ -68,13 +79,13 @@ def run(arguments: Sequence[str]) -> int:
     watch = partial(Watch, placement.model, len(placement.devices)) if placement.on_gpu else None
     repeats = 1 if options.quick else options.repeats
     with tempfile.TemporaryDirectory(prefix="pool3-bench-") as scratch:
-        chosen = cases(Path(scratch), options.case or ())
+        cases = chosen(Path(scratch), options.case or ())
         if options.quick:
-            chosen = [case for case in chosen if case.name in QUICK]
-        if not chosen:
+            cases = [case for case in cases if case.name in QUICK]
+        if not cases:
             parser.error(f"no case starts with {' or '.join(options.case)}; python -m bench list names them")
         with progress("benchmarking", "samples") as report:
-            results = measure(chosen, repeats, report, watch)
+            results = measure(cases, repeats, report, watch)
     medians = {result.name: result.median for result in results}
     facts = [result.to_dict(medians, BLOG_LOOP) for result in results]
     print(table(facts))
@@ -104,7 +115,8 @@ def list_cases(arguments: Sequence[str]) -> int:
     width = max(len(case.name) for case in every)
     for case in every:
         limit = f"; limit: {case.limit}" if case.limit else ""
-        print(f"{case.name:{width}}  {case.unit:7} {case.about}{limit}")
+        named = "" if case.default else "; by name alone"
+        print(f"{case.name:{width}}  {case.unit:7} {case.about}{limit}{named}")
     return 0
 
 

@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from bench.threads import cores
 from pool3.doctor import diagnose
+
+_SETTINGS = ("TF_", "ONEDNN_", "DNNL_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "XLA_", "CUDA_", "NVIDIA_TF32")
+"""How names of environment variables begin that change how quick a library is; values with a path are left out."""
 
 
 def fingerprint() -> dict[str, Any]:
     """The machine and the software, JSON-able; nothing that names its user or its folders."""
     import tensorflow as tf
+    from threadpoolctl import threadpool_info
 
     facts = diagnose()
     kept = {
         k: facts[k]
         for k in ("python", "platform", "cpu", "memory_bytes", "nvml", "device", "precision", "libraries")
     }
+    kept["cpu"] = facts["cpu"] | {"usable": cores()}
     commit = facts["pool3"]["commit"]
+    build = tf.sysconfig.get_build_info()
     return kept | {
         "pool3": {
             "version": facts["pool3"]["version"],
             "commit": commit.removesuffix("-dirty"),
             "dirty": commit.endswith("-dirty"),
         },
-        "tensorflow": {k: facts["tensorflow"][k] for k in ("version", "cuda_build", "gpus", "onednn")},
+        "tensorflow": {k: facts["tensorflow"][k] for k in ("version", "cuda_build", "gpus", "onednn")}
+        | {k: str(build.get(f"{k}_version", "")) for k in ("cuda", "cudnn")},
+        "settings": {
+            k: v for k, v in sorted(os.environ.items()) if k.startswith(_SETTINGS) and os.sep not in v
+        },
         "threads": {
             "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+            "pools": {
+                f"{pool['user_api']} {pool['internal_api']} {pool['version'] or ''}".strip(): pool[
+                    "num_threads"
+                ]
+                for pool in threadpool_info()
+            },
         },
+        "garbage_collection": "off while a sample is taken, a full collection before each",
     }
 
 

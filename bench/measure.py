@@ -42,8 +42,10 @@ class Case:
         count: units that one call works through.
         setup: prepares the case.
         limit: name of the case that does the bare minimum of the same work; empty: none.
+        limit_units: units of that case that one of this one comes to: 0.1 where it needs a tenth of the operations.
         quantity: what a sample is: ``seconds``, or peak ``bytes`` of memory.
         about: what is measured, in a line.
+        default: whether it runs without being named.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Case:
     limit: str = ""
     quantity: str = "seconds"
     about: str = ""
+    default: bool = True
+    limit_units: float = 1.0
 
 
 @dataclass(slots=True)
@@ -63,12 +67,14 @@ class Result:
         name: the case's.
         unit: what is counted.
         count: units a sample.
-        first_seconds: set-up and the first, untimed call: tracing and compilation are in here.
+        first_seconds: the first, untimed call: tracing and compilation are in here, or in the set-up.
         limit: the case's.
         samples: seconds, one a round; bytes where that is the case's quantity.
         quantity: the case's.
         output: see `bench.outputs.describe`; None where nothing is computed.
         usages: what NVML told of each sample; empty without a GPU.
+        setup_seconds: making the data, the network and whatever else is there before the first call.
+        limit_units: the case's.
     """
 
     name: str
@@ -80,6 +86,8 @@ class Result:
     quantity: str = "seconds"
     output: dict[str, Any] | None = None
     usages: list[Usage] = field(default_factory=list)
+    setup_seconds: float = 0.0
+    limit_units: float = 1.0
 
     @property
     def rates(self) -> list[float]:
@@ -100,19 +108,20 @@ class Result:
         return statistics.quantiles(self.rates, n=100, method="inclusive")[p - 1]
 
     def to_dict(self, medians: Mapping[str, float], loop: str) -> dict[str, Any]:
-        """JSON-able form; the blog's ratios only where images are counted, and what the run had to compare with.
+        """JSON-able form; the blog's ratios only where images are counted, or rows, of which each is an image's.
 
         Args:
             medians: of all cases of the run, by name.
             loop: name of the blog's own loop.
         """
         limit, blog_loop = medians.get(self.limit), medians.get(loop)
-        images = self.unit == "images"
+        images = self.unit in ("images", "rows")
         return {
             "name": self.name,
             "unit": self.unit,
             "count": self.count,
             "quantity": self.quantity,
+            "setup_seconds": round(self.setup_seconds, 4),
             "first_seconds": round(self.first_seconds, 4),
             "samples": [round(seconds, 6) for seconds in self.samples],
             "median": round(self.median, 3),
@@ -120,7 +129,8 @@ class Result:
             "p80": round(self.percentile(80), 3),
             "blog_ratio": round(self.median / BLOG_IMAGES_PER_SECOND, 4) if images else None,
             "limit": self.limit or None,
-            "limit_ratio": round(self.median / limit, 4) if limit else None,
+            "limit_units": self.limit_units,
+            "limit_ratio": round(self.median * self.limit_units / limit, 4) if limit else None,
             "blog_loop_ratio": round(self.median / blog_loop, 4) if images and blog_loop else None,
             "output": self.output,
             **self._nvml(),
@@ -146,6 +156,8 @@ def measure(
 ) -> list[Result]:
     """Take `repeats` samples of every case, interleaved; garbage collection is off while a sample is taken.
 
+    Every other round goes backwards, so that no case always follows the same one.
+
     Args:
         cases: what to measure.
         repeats: samples of each.
@@ -160,16 +172,27 @@ def measure(
         report(done, total, f"preparing {case.name}")
         start = time.perf_counter()
         work = case.setup()
+        ready = time.perf_counter()
         work.call()
-        first = time.perf_counter() - start
-        result = Result(case.name, case.unit, case.count, first, case.limit, quantity=case.quantity)
+        first = time.perf_counter() - ready
+        result = Result(
+            case.name,
+            case.unit,
+            case.count,
+            first,
+            case.limit,
+            quantity=case.quantity,
+            setup_seconds=ready - start,
+            limit_units=case.limit_units,
+        )
         if work.output is not None:
             result.output = describe(work.output(), work.precision)
         calls.append(work.call)
         results.append(result)
         done += 1
-    for _ in range(repeats):
-        for call, result in zip(calls, results, strict=True):
+    for number in range(repeats):
+        turns = list(zip(calls, results, strict=True))
+        for call, result in turns if number % 2 == 0 else reversed(turns):
             report(done, total, result.name)
             with nullcontext() if watch is None else watch() as watching:
                 result.samples.append(sample(call))

@@ -67,13 +67,21 @@ class Worker:
         Raises:
             WorkerError: there was none; the worker is ended.
         """
+        self.tell(request)
+        return self.answer()
+
+    def tell(self, request: Mapping[str, Any]) -> None:
+        """Send a request, whose `answer` is fetched later.
+
+        Raises:
+            WorkerError: the worker has ended.
+        """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
             raise self._dead("before it was asked for more") from None
-        return self.answer()
 
     def answer(self) -> dict[str, Any]:
         """Wait for a line.

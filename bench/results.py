@@ -14,7 +14,7 @@ from bench.machine import fingerprint_id
 from pool3.commands.output import note
 from pool3.store.disk import written_aside
 
-SCHEMA = 2
+SCHEMA = 3
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 BASELINES = Path(__file__).with_name("baselines")
 

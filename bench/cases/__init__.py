@@ -17,49 +17,79 @@ from pool3.spec import CPU_BATCH_SIZE, SHARD_ROWS
 __all__ = ["BLOG_LOOP", "cases", "folder_of_jpegs", "provenance"]
 
 BLOG_LOOP = "blog_loop"
-FORWARD_BATCHES = (1, 8, 32)
+BATCHES = (1, 8, 32)
+PRECISIONS = ("float32", "bfloat16", "float16")
 END_TO_END_IMAGES = 128
 SMALL = ("32x32", 512, 32, 32)
 PHOTOS = ("500x375", 64, 375, 500)
 SVM = (2000, 1280)
 """Rows and width: ten times as many rows take a hundred times as long."""
-SVM_LARGE = "svm/both/10000"
-"""The case of the blog's size, which runs only where it is named."""
+SVM_LARGE = 10_000
+"""Rows of the blog's training set; run only where they are named, since a round takes half a minute."""
 
 
 def cases(scratch: Path, prefixes: Sequence[str] = ()) -> list[Case]:
-    """The cases whose names start with one of the prefixes; all where there are none."""
+    """All cases whose names start with one of the prefixes.
+
+    Args:
+        scratch: folder for their files.
+        prefixes: none: all.
+    """
     every = [*_networks(), *kernel_cases(), *_inputs(scratch), *_stores(scratch), *_wholes(scratch)]
-    if any(prefix.startswith(SVM_LARGE) for prefix in prefixes):
-        # By its name alone: a round of it takes half a minute.
-        every += _svms(10_000, SVM[1], SVM_LARGE.removeprefix("svm/both"))
     return [case for case in every if not prefixes or case.name.startswith(tuple(prefixes))]
 
 
-def _networks() -> list[Case]:
-    images = network.IMAGES
+def chosen(scratch: Path, prefixes: Sequence[str] = ()) -> list[Case]:
+    """Those that are named, with the limits they stand beside; where none is, those that run by default."""
+    every = cases(scratch)
+    if not prefixes:
+        return [case for case in every if case.default]
+    named = [case for case in every if case.name.startswith(tuple(prefixes))]
+    beside = {case.limit for case in named} if named else set()
+    beside |= {BLOG_LOOP for case in named if case.unit == "images"}
+    return [case for case in every if case in named or case.name in beside]
 
-    def forward(name: str, backbone: str, batch_size: int, precision: str, limit: str = "") -> Case:
-        setup = network.forward(backbone, batch_size, precision)
-        about = f"{backbone} alone in {precision}, batch {batch_size}"
-        return Case(f"forward/{name}", "images", images, setup, limit=limit, about=about)
+
+def _networks() -> list[Case]:
+    quick = network.quick_precisions()
+
+    def forward(backbone: str, precision: str, batch_size: int, *, default: bool) -> Case:
+        return Case(
+            f"forward/{backbone}/{precision}/{batch_size}",
+            "images",
+            network.IMAGES,
+            network.forward(backbone, batch_size, precision),
+            limit=f"limit/{precision}",
+            limit_units=network.OPERATIONS[backbone] / network.OPERATIONS["inception_v3"],
+            about=f"{backbone} alone in {precision}, batch {batch_size}",
+            default=default and precision in quick,
+        )
 
     return [
         Case(
-            BLOG_LOOP, "images", 16, partial(network.blog_loop, 16), about="the loop of 2016, image by image"
+            BLOG_LOOP,
+            "images",
+            16,
+            partial(network.blog_loop, 16),
+            limit="limit/float32",
+            about="the loop of 2016, image by image",
         ),
-        *(forward(str(b), "inception_v3", b, "float32", "limit/float32") for b in FORWARD_BATCHES),
-        forward("bfloat16", "inception_v3", CPU_BATCH_SIZE, "bfloat16", "limit/bfloat16"),
-        forward("efficientnet_lite0", "efficientnet_lite0", CPU_BATCH_SIZE, "float32"),
+        *(forward("inception_v3", p, b, default=True) for p in PRECISIONS for b in BATCHES),
+        *(
+            forward("efficientnet_lite0", p, b, default=b == CPU_BATCH_SIZE)
+            for p in PRECISIONS
+            for b in BATCHES
+        ),
         *(
             Case(
                 f"limit/{precision}",
                 "images",
-                images,
+                network.IMAGES,
                 network.limit(precision),
                 about=f"the best matrix product in {precision}, in images of Inception-v3",
+                default=precision in quick,
             )
-            for precision in ("float32", "bfloat16")
+            for precision in PRECISIONS
         ),
     ]
 
@@ -91,10 +121,42 @@ def _inputs(scratch: Path) -> list[Case]:
             ),
         ]
     for name, count, height, width in (SMALL, PHOTOS):
-        setup = partial(reading.hashing, scratch / name, count, height, width)
-        found.append(Case(f"hash/{name}", "images", count, setup, about="SHA-256 of files in memory"))
-    setup = partial(reading.preprocess, 64, CPU_BATCH_SIZE)
-    return [*found, Case("preprocess", "images", 64, setup, about="32² uint8 → 299² normalised, in a graph")]
+        files = (scratch / name, count, height, width)
+        plain = f"hash/{name}/plain"
+        found += [
+            Case(
+                f"hash/{name}",
+                "images",
+                count,
+                partial(reading.hashing, *files),
+                limit=plain,
+                about="the pipeline's digests of files in memory",
+            ),
+            Case(
+                plain,
+                "images",
+                count,
+                partial(reading.plain_hash, *files),
+                about="SHA-256 of as many bytes at once",
+            ),
+        ]
+    setups = (
+        partial(reading.preprocess, 64, CPU_BATCH_SIZE),
+        partial(reading.plain_resize, 64, CPU_BATCH_SIZE),
+    )
+    plain = "preprocess/plain"
+    return [
+        *found,
+        Case(
+            "preprocess",
+            "images",
+            64,
+            setups[0],
+            limit=plain,
+            about="32² uint8 → 299² normalised, in a graph",
+        ),
+        Case(plain, "images", 64, setups[1], about="TensorFlow's resize alone"),
+    ]
 
 
 def _stores(scratch: Path) -> list[Case]:
@@ -146,7 +208,8 @@ def _wholes(scratch: Path) -> list[Case]:
             partial(whole.first_features, scratch / "start"),
             about="a fresh process to its first batch of features",
         ),
-        *_svms(*SVM, ""),
+        *_svms(SVM[0], ""),
+        *_svms(SVM_LARGE, f"/{SVM_LARGE}"),
         *(
             Case(
                 f"memory/{count}",
@@ -161,8 +224,9 @@ def _wholes(scratch: Path) -> list[Case]:
     ]
 
 
-def _svms(rows: int, width: int, suffix: str) -> list[Case]:
-    """The blog's SVM, and the same by plain scikit-learn as its limit."""
+def _svms(rows: int, suffix: str) -> list[Case]:
+    """The blog's SVM as ``pool3 classify`` runs it; the fraction of its limit is how often as quick as scikit-learn."""
+    width = SVM[1]
     return [
         Case(
             f"svm/{what}{suffix}{'/plain' if backend == 'plain' else ''}",
@@ -172,7 +236,8 @@ def _svms(rows: int, width: int, suffix: str) -> list[Case]:
             limit="" if backend == "plain" else f"svm/{what}{suffix}/plain",
             about=f"{what} of the blog's SVM, {rows:,} × {width:,}"
             + (", scikit-learn alone" if backend == "plain" else ""),
+            default=not suffix,
         )
-        for what in (("both",) if suffix else ("fit", "predict"))
+        for what in ("fit", "predict")
         for backend in ("auto", "plain")
     ]

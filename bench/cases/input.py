@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -52,6 +54,16 @@ def plain_decode(folder: Path, count: int, height: int, width: int, suffix: str 
     return Work(call)
 
 
+def plain_hash(folder: Path, count: int, height: int, width: int) -> Work:
+    """The limit of hashing: OpenSSL on all bytes at once, without a call for each image."""
+    everything = b"".join(_contents(folder, count, height, width, ".jpg"))
+
+    def call() -> None:
+        hashlib.sha256(everything).digest()
+
+    return Work(call)
+
+
 def hashing(folder: Path, count: int, height: int, width: int) -> Work:
     """What the pipeline adds to every image for ``/content_sha256``: its digest, without the reading."""
     contents = _contents(folder, count, height, width, ".jpg")
@@ -60,14 +72,16 @@ def hashing(folder: Path, count: int, height: int, width: int) -> Work:
         for content in contents:
             content_sha256(content)
 
-    return Work(call)
+    def output() -> NDArray[np.uint8]:
+        return np.frombuffer(b"".join(bytes(content_sha256(content)) for content in contents), np.uint8)
+
+    return Work(call, output)
 
 
 def preprocess(images: int, batch_size: int) -> Work:
     """Resize 32² uint8 to 299² and normalise, in a graph, as the device route does before the network."""
     size = INCEPTION_V3.preprocessing.size
-    pixels = np.random.default_rng(0).integers(0, 256, (batch_size, 32, 32, 3), dtype=np.uint8)
-    batch = tf.constant(pixels)
+    batch = _small_images(batch_size)
     graph = tf.function(
         lambda x: INCEPTION_V3.normalised(resize_bilinear(tf.cast(x, tf.float32), size, half_pixel=False)),
         autograph=False,
@@ -78,3 +92,19 @@ def preprocess(images: int, batch_size: int) -> Work:
             graph(batch).numpy()
 
     return Work(call, lambda: graph(batch).numpy())
+
+
+def plain_resize(images: int, batch_size: int) -> Work:
+    """The limit of preprocessing: TensorFlow's own kernel of the legacy resize, and nothing around it."""
+    batch = _small_images(batch_size)
+    size = [INCEPTION_V3.preprocessing.size] * 2
+
+    def call() -> None:
+        for _ in range(images // batch_size):
+            tf.raw_ops.ResizeBilinear(images=batch, size=size).numpy()
+
+    return Work(call)
+
+
+def _small_images(count: int) -> Any:
+    return tf.constant(np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))

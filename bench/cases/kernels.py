@@ -16,7 +16,7 @@ from bench.measure import Case, Work
 
 BATCH = 8
 CALLS = 16
-"""Calls a sample: one of a single layer is too short to time."""
+"""Calls a sample, each of a batch: one of a single layer is too short to time."""
 
 _ABOUT = {
     "average_pool": "an average pool in bfloat16",
@@ -43,8 +43,8 @@ def kernel_cases() -> Iterator[Case]:
         for number, form in enumerate(("fast", "plain")):
             yield Case(
                 f"kernel/{name}/{form}",
-                "calls",
-                CALLS,
+                "images",
+                CALLS * BATCH,
                 partial(_repeated, pair, number),
                 limit=f"kernel/{name}/plain" if form == "fast" else "",
                 about=f"{_ABOUT[name]}, {form} form",
@@ -56,7 +56,8 @@ def _repeated(pair: Callable[[], tuple[_Form, _Form]], number: int) -> Work:
 
     def call() -> None:
         for _ in range(CALLS):
-            compiled()
+            last = compiled()
+        tf.reshape(last, -1)[0].numpy()  # waits for the device
 
     return Work(call, lambda: tf.cast(compiled(), tf.float32).numpy())
 

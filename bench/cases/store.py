@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.measure import Work
 from pool3.spec import SHARD_ROWS
-from pool3.store import FeatureWriter, Provenance, Rows
+from pool3.store import FeatureWriter, Provenance, Rows, open_features
 
 
 def _rows(shard: int) -> Rows:
@@ -89,7 +89,11 @@ def seal(folder: Path, shards: int) -> Work:
             writer.seal()
             return time.perf_counter() - start
 
-    return Work(call)
+    def output() -> NDArray[np.float32]:
+        with open_features(folder / "out.h5") as file:
+            return np.asarray(file.features[:])
+
+    return Work(call, output)
 
 
 def plain_write(folder: Path, shards: int) -> Work:

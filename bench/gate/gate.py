@@ -19,7 +19,7 @@ from bench.gate.trees import GateError, Tree, base, git, head
 from bench.outputs import TOLERANCE
 from pool3.commands.output import Report, note, progress
 
-CASES = ("forward/8", "decode/32x32", "decode/500x375", "hash/500x375", "end_to_end")
+CASES = ("forward/inception_v3/float32/8", "decode/32x32", "decode/500x375", "hash/500x375", "end_to_end")
 """What is compared by default: what computes, and nothing that waits for a disk."""
 
 SCHEMA = 1
@@ -84,17 +84,22 @@ def _compare(
 ) -> tuple[dict[str, Decision], dict[str, dict[str, list[float]]], str]:
     """Return each case's decision, all seconds by case and side, and what became of the features."""
     began = time.perf_counter()
+    report(0, None, "comparing features")
     changed, said = _output(old, new)
     if changed:
         return {name: Decision(Verdict.CHANGED, reason=said) for name in names}, {}, said
 
     def pair(number: int, open_: Sequence[str]) -> dict[str, Measured]:
-        return take_pair(number, old, new, open_)
+        def say(what: str) -> None:
+            minutes = f"{(time.perf_counter() - began) / 60:.0f} of {budget / 60:g} min"
+            report(number, looks(len(names))[-1], f"{len(open_)} undecided, {minutes}, {what}")
+
+        return take_pair(number, old, new, open_, say)
 
     def enough() -> bool:
         return time.perf_counter() - began > budget
 
-    decisions, samples = run_pairs(pair, names, enough, minimum_effect, report)
+    decisions, samples = run_pairs(pair, names, enough, minimum_effect)
     return decisions, samples, said
 
 
@@ -103,16 +108,14 @@ def run_pairs(
     names: Sequence[str],
     enough: Callable[[], bool],
     minimum_effect: float,
-    report: Report,
 ) -> tuple[dict[str, Decision], dict[str, dict[str, list[float]]]]:
     """Take pairs of the cases that are not decided yet; decide at the looks alone, so that alarms stay rare.
 
     Args:
-        pair: from a number and the open cases to each one's seconds of base and head, or why it has none.
+        pair: from a number and the open cases to each one's seconds of base and head, or its decision without any.
         names: all cases.
         enough: whether the budget is spent; asked before each pair.
         minimum_effect: see `bench.gate.decision`.
-        report: progress.
     """
     at = looks(len(names))
     samples: dict[str, dict[str, list[float]]] = {name: {"base": [], "head": []} for name in names}
@@ -137,10 +140,9 @@ def run_pairs(
             if number > at[0] and number not in at:
                 look()
             break
-        report(number, at[-1], f"{len(open_)} undecided")
         for name, measured in pair(number, open_).items():
-            if isinstance(measured, str):
-                decisions[name] = Decision(Verdict.INCOMPARABLE, reason=measured)
+            if isinstance(measured, Decision):
+                decisions[name] = measured
                 continue
             samples[name]["base"].append(measured[0])
             samples[name]["head"].append(measured[1])

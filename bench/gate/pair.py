@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+from bench.gate.decision import Decision, Verdict
 from bench.gate.trees import GateError, Tree
+from bench.outputs import changed
 from bench.protocol import Worker, WorkerError
 
 BLOCK_SECONDS = 1.0
@@ -18,8 +21,8 @@ BLOCK_SECONDS = 1.0
 MOST_SAMPLES = 9
 """Of a case and a side in a pair."""
 
-Measured = tuple[float, float] | str
-"""Seconds of base and head, or why there are none."""
+Measured = tuple[float, float] | Decision
+"""Seconds of base and head, or what there is to say instead."""
 
 
 @contextmanager
@@ -42,23 +45,44 @@ def both(base: Tree, head: Tree) -> Iterator[tuple[Worker, Worker]]:
             raise GateError(f"cannot run these cases: {error}") from error
 
 
-def take_pair(number: int, base: Tree, head: Tree, names: Sequence[str]) -> dict[str, Measured]:
-    """Measure the cases on both sides.
+def take_pair(
+    number: int, base: Tree, head: Tree, names: Sequence[str], say: Callable[[str], None] = lambda _: None
+) -> dict[str, Measured]:
+    """Measure the cases on both sides; in the first pair, compare what they compute as well.
 
     Args:
         number: of the pair; odd ones begin with the head.
         base: one tree.
         head: the other.
         names: whole names of cases.
+        say: takes what is being done, for people.
 
     Raises:
         GateError: see `both`.
     """
+    say("starting both sides")
     with both(base, head) as sides:
-        errors: dict[str, str] = {}
+        say("preparing both sides")
         for side in sides:
-            errors |= side.ask({"prepare": list(names)})["errors"]
-        return {name: errors[name] if name in errors else _in_turns(number, name, *sides) for name in names}
+            side.tell({"prepare": list(names), "outputs": number == 0})
+        ready = [side.answer() for side in sides]
+        found: dict[str, Measured] = {}
+        for name in names:
+            say(name)
+            found[name] = unlike(name, *ready) or _in_turns(number, name, *sides)
+        return found
+
+
+def unlike(name: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> Decision | None:
+    """Why the times of a case are not to be compared; None where they are."""
+    for side in (base, head):
+        if name in side["errors"]:
+            return Decision(Verdict.INCOMPARABLE, reason=side["errors"][name])
+    outputs = [side["outputs"].get(name) for side in (base, head)]
+    if None in outputs:
+        return None  # what computes nothing, or was compared in an earlier pair
+    different, said = changed(*outputs)
+    return Decision(Verdict.CHANGED, reason=said) if different else None
 
 
 def _in_turns(number: int, name: str, base: Worker, head: Worker) -> tuple[float, float]:

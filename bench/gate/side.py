@@ -1,8 +1,8 @@
 """``python -m bench.gate.side``: one side of a pair, in a fresh process, with the engine and kernels of one tree.
 
 The cases are always those of the tree that runs the gate: both sides do the same work. A side serves requests, see
-`bench.protocol`: ``features`` writes them to a file, ``prepare`` answers with the cases that cannot be run, ``sample``
-with the seconds of one call.
+`bench.protocol`: ``features`` writes them to a file, ``prepare`` answers with the cases that cannot be run and, if
+asked, with what the others compute, ``sample`` with the seconds of one call.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def main() -> int:
     arguments = parser.parse_args()
     modules = imported(arguments.root.resolve())
     from bench.measure import sample
-    from pool3.runtime import start_tensorflow
+    from bench.threads import start_with_fixed_threads
 
-    start_tensorflow()
+    start_with_fixed_threads()
     answer({"modules": modules})
     calls: Calls = {}
     for line in sys.stdin:
@@ -50,8 +50,10 @@ def main() -> int:
             np.save(request["features"], features())
             answer({})
         elif "prepare" in request:
-            calls, errors = prepare(arguments.scratch, request["prepare"])
-            answer({"errors": errors})
+            calls, errors, outputs = prepare(
+                arguments.scratch, request["prepare"], compute=request["outputs"]
+            )
+            answer({"errors": errors, "outputs": outputs})
         else:
             answer({"seconds": sample(calls[request["sample"]])})
     return 0
@@ -75,24 +77,34 @@ def imported(root: Path) -> dict[str, str]:
     return found
 
 
-def prepare(scratch: Path, names: Sequence[str]) -> tuple[Calls, dict[str, str]]:
-    """Set the cases up and call each once; of those that this tree cannot run, which may be older, say why."""
+def prepare(
+    scratch: Path, names: Sequence[str], *, compute: bool = False
+) -> tuple[Calls, dict[str, str], dict[str, Any]]:
+    """Set the cases up and call each once; of those that this tree cannot run, which may be older, say why.
+
+    Returns:
+        The calls, the reasons, and, where they are to be computed, the outputs as `bench.outputs.describe` has them.
+    """
     from bench.cases import cases
+    from bench.outputs import describe
 
     calls: Calls = {}
+    outputs: dict[str, Any] = {}
     errors = dict.fromkeys(names, "there is no such case")
     for case in cases(scratch, names):
         if case.name not in errors:
             continue
         try:
-            call = case.setup().call
-            call()
+            work = case.setup()
+            work.call()
+            if compute and work.output is not None:
+                outputs[case.name] = describe(work.output(), work.precision)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other cases can be compared
             errors[case.name] = f"{type(error).__name__}: {error}"
             continue
-        calls[case.name] = call
+        calls[case.name] = work.call
         del errors[case.name]
-    return calls, errors
+    return calls, errors, outputs
 
 
 def features() -> np.ndarray:

@@ -12,7 +12,10 @@ from typing import Any
 from pool3 import nvml
 from pool3.errors import DeviceError
 
-_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+_CPU_FLAGS = (
+    "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni", "avx512_bf16",
+    "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve",
+)  # fmt: skip
 
 _TENSOR_CORES = (7, 0)
 """The first compute capability with tensor cores, Volta's."""

@@ -11,11 +11,12 @@ import bench.cases
 from bench.gate import trees
 from bench.gate.decision import Decision, Verdict, looks
 from bench.gate.gate import features_changed, run_pairs
-from bench.gate.pair import MOST_SAMPLES, both, in_turns, take_pair
+from bench.gate.pair import MOST_SAMPLES, both, in_turns, take_pair, unlike
 from bench.gate.report import junit, markdown, to_dict
 from bench.gate.side import prepare
 from bench.gate.trees import GateError, Tree, head
 from bench.measure import Case, Work
+from bench.outputs import describe
 
 NAMES = ("quick", "slow", "same")
 TRUTH = {"quick": 0.7, "slow": 1.3, "same": 1.0}
@@ -37,13 +38,9 @@ def never() -> bool:
     return False
 
 
-def quiet(*_: object) -> None:
-    return
-
-
 def test_cases_are_decided_at_the_first_look_and_then_left_alone() -> None:
     pair, asked = synthetic()
-    decisions, samples = run_pairs(pair, NAMES, never, 0.05, quiet)
+    decisions, samples = run_pairs(pair, NAMES, never, 0.05)
     assert {name: d.verdict for name, d in decisions.items()} == {
         "quick": Verdict.FASTER,
         "slow": Verdict.SLOWER,
@@ -60,7 +57,7 @@ def test_what_is_unsure_gets_pairs_up_to_the_last_look() -> None:
         asked.append(tuple(open_))
         return {name: (1.0, 1.0 if name == "same" else float(np.exp(rng.normal(0, 0.6)))) for name in open_}
 
-    decisions, _ = run_pairs(pair, ("same", "wild"), never, 0.05, quiet)
+    decisions, _ = run_pairs(pair, ("same", "wild"), never, 0.05)
     assert (decisions["same"].verdict, decisions["wild"].verdict) == (Verdict.SAME, Verdict.UNSURE)
     assert "quieter machine" in decisions["wild"].reason
     assert len(asked) == looks(2)[-1]
@@ -69,7 +66,7 @@ def test_what_is_unsure_gets_pairs_up_to_the_last_look() -> None:
 
 def test_a_spent_budget_leaves_cases_unsure() -> None:
     pair, asked = synthetic()
-    decisions, _ = run_pairs(pair, NAMES, lambda: len(asked) >= 3, 0.05, quiet)
+    decisions, _ = run_pairs(pair, NAMES, lambda: len(asked) >= 3, 0.05)
     assert {d.verdict for d in decisions.values()} == {Verdict.UNSURE}
     assert "budget" in decisions["slow"].reason
 
@@ -124,11 +121,33 @@ def test_a_side_runs_its_own_tree_and_no_other(tmp_path) -> None:
 
 
 def test_a_pair_in_two_processes() -> None:
-    found = take_pair(1, head(), head(), ("hash/32x32", "gone"))
-    assert found.pop("gone") == "there is no such case"
+    said: list[str] = []
+    found = take_pair(0, head(), head(), ("hash/32x32", "gone"), said.append)
+    assert found.pop("gone") == Decision(Verdict.INCOMPARABLE, reason="there is no such case")
     ((name, times),) = found.items()
     assert name == "hash/32x32"
     assert min(times) > 0
+    assert said == ["starting both sides", "preparing both sides", "hash/32x32", "gone"]
+
+
+def test_a_case_that_computes_something_else_is_not_timed() -> None:
+    def side(array: np.ndarray | None, error: str = "") -> dict[str, dict]:
+        return {
+            "errors": {"x": error} if error else {},
+            "outputs": {} if array is None else {"x": describe(array)},
+        }
+
+    ones = np.ones(1000, np.float32)
+    other = ones.copy()
+    other[1] = 2  # between the values that are kept: a projection tells
+    assert unlike("x", side(ones), side(ones)) is None
+    assert unlike("x", side(ones), side(ones * np.float32(1 + 1e-6))) is None
+    assert unlike("x", side(None), side(None)) is None
+    found = unlike("x", side(ones), side(other))
+    assert found is not None
+    assert found.verdict is Verdict.CHANGED
+    assert "of the largest value" in found.reason
+    assert unlike("x", side(ones), side(None, "gone")) == Decision(Verdict.INCOMPARABLE, reason="gone")
 
 
 def test_a_tree_whose_interface_does_not_fit_is_said(tmp_path) -> None:
@@ -211,7 +230,7 @@ def test_the_pairs_after_a_look_are_looked_at_when_the_budget_ends() -> None:
         change = rng.normal(0, 0.6) if number < first else 5.0
         return {name: (1.0, float(np.exp(change))) for name in open_}
 
-    decisions, _ = run_pairs(pair, ("late",), lambda: len(asked) == looks(1)[1] - 1, 0.05, quiet)
+    decisions, _ = run_pairs(pair, ("late",), lambda: len(asked) == looks(1)[1] - 1, 0.05)
     assert decisions["late"].verdict is Verdict.SLOWER
     assert decisions["late"].pairs == looks(1)[1] - 1
 
@@ -219,12 +238,12 @@ def test_the_pairs_after_a_look_are_looked_at_when_the_budget_ends() -> None:
 def test_a_case_that_one_side_cannot_run_harms_no_other() -> None:
     pair, asked = synthetic()
 
-    def without(number: int, open_) -> dict[str, tuple[float, float] | str]:
-        return {
-            n: "ImportError: no such kernel" if n == "slow" else t for n, t in pair(number, open_).items()
-        }
+    cannot = Decision(Verdict.INCOMPARABLE, reason="ImportError: no such kernel")
 
-    decisions, samples = run_pairs(without, NAMES, lambda: False, 0.05, quiet)
+    def without(number: int, open_) -> dict[str, tuple[float, float] | Decision]:
+        return {name: cannot if name == "slow" else times for name, times in pair(number, open_).items()}
+
+    decisions, samples = run_pairs(without, NAMES, never, 0.05)
     assert decisions["slow"].verdict is Verdict.INCOMPARABLE
     assert "no such kernel" in decisions["slow"].reason
     assert samples["slow"] == {"base": [], "head": []}
@@ -237,11 +256,13 @@ def test_a_side_says_which_cases_it_cannot_run(tmp_path, monkeypatch) -> None:
         raise ImportError("no such kernel")
 
     def of_a_base(_scratch, _names) -> list[Case]:
-        works = Case("works", "images", 1, lambda: Work(lambda: 0.5))
+        works = Case("works", "images", 1, lambda: Work(lambda: 0.5, lambda: np.ones(3, np.float32)))
         return [Case("broken", "images", 1, broken), works]
 
     monkeypatch.setattr(bench.cases, "cases", of_a_base)
-    calls, errors = prepare(tmp_path, ("works", "broken", "gone"))
+    calls, errors, outputs = prepare(tmp_path, ("works", "broken", "gone"))
     assert [call() for call in calls.values()] == [0.5]
     assert list(calls) == ["works"]
+    assert outputs == {}
+    assert prepare(tmp_path, ("works",), compute=True)[2] == {"works": describe(np.ones(3, np.float32))}
     assert errors == {"broken": "ImportError: no such kernel", "gone": "there is no such case"}

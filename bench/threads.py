@@ -1,0 +1,27 @@
+"""Threads of a benchmark's process: fixed, whatever its environment says, so that they can be recorded."""
+
+from __future__ import annotations
+
+import os
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_with_fixed_threads() -> None:
+    """Start TensorFlow with one thread a core, within an operation and beside it, and BLAS and OpenMP likewise.
+
+    Those two read the environment as they are loaded: call this before NumPy is imported. Programs that cases start
+    inherit it.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(cores())
+    from pool3.runtime import start_tensorflow
+
+    start_tensorflow()
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(cores())
+    tf.config.threading.set_inter_op_parallelism_threads(cores())
