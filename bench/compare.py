@@ -46,9 +46,13 @@ def main(arguments: Sequence[str]) -> int:
     decisions = compare_results(
         base, head, normalised=options.normalised, minimum_effect=options.minimum_effect / 100
     )
-    print(write_reports(decisions, _name(base), _name(head), options))
+    remark = differences(base["machine"], head["machine"])
+    print(write_reports(decisions, _name(base), _name(head), options, remark))
     if options.json is not None:
-        document = {"decisions": {name: to_dict(decision) for name, decision in decisions.items()}}
+        document = {
+            "remark": remark,
+            "decisions": {name: to_dict(decision) for name, decision in decisions.items()},
+        }
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return exit_code((d.verdict for d in decisions.values()), strict=options.strict)
@@ -100,17 +104,30 @@ def compare_results(
     return {name: found[name] for name in names}
 
 
+def differences(base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    """What of the software and its settings is not alike, in a sentence: it may be what a verdict comes from."""
+    found = []
+    for part in ("libraries", "settings", "threads", "tensorflow"):
+        for name in sorted({*base[part], *head[part]}):
+            before, after = (side[part].get(name, "unset") for side in (base, head))
+            if before != after:
+                found.append(f"{name} {before} → {after}")
+    return f"Not alike: {', '.join(dict.fromkeys(found))}." if found else ""
+
+
 def _incomparable(reason: str) -> Decision:
     return Decision(Verdict.INCOMPARABLE, reason=reason)
 
 
 def _unlike(before: _Case, after: _Case, *, normalised: bool) -> str:
     """Why two results of a case do not measure the same; empty where they do."""
-    for name in ("unit", "quantity", "limit"):
+    for name in ("unit", "quantity", "limit", "limit_units"):
         if before[name] != after[name]:
             return f"its {name} was {before[name]} and is {after[name]}"
     if before["count"] != after["count"] and before["quantity"] == "bytes":
         return f"it counted {before['count']} and counts {after['count']}"
+    if (before["output"] is None) != (after["output"] is None):
+        return "only one of the runs says what it computed"
     if normalised and not (before["limit_ratio"] and after["limit_ratio"]):
         return "no limit of it was measured in both runs"
     return "a run was throttled" if before.get("throttled") or after.get("throttled") else ""

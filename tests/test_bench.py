@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.measure import Case, Result, Work, measure
+from bench.results import read
 from bench.table import table
+from bench.threads import cores
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,8 +29,10 @@ def test_statistics_are_of_rates() -> None:
     assert facts["blog_ratio"] == pytest.approx(2.5 * 0.03)
     assert facts["blog_loop_ratio"] == 0.5
     assert facts["limit_ratio"] is None
-    facts = Result("x", "rows", 10, 0.0, "plain", [1.0]).to_dict({"plain": 40.0}, "loop")
+    facts = Result("x", "starts", 10, 0.0, "plain", [1.0]).to_dict({"plain": 40.0}, "loop")
     assert (facts["blog_ratio"], facts["limit"], facts["limit_ratio"]) == (None, "plain", 0.25)
+    rows = Result("x", "rows", 10, 0.0, "plain", [1.0], limit_units=0.5).to_dict({"plain": 40.0}, "loop")
+    assert (rows["blog_ratio"], rows["limit_ratio"]) == (pytest.approx(0.3), 0.125)
 
 
 def test_cases_are_warmed_up_and_interleaved() -> None:
@@ -43,7 +47,7 @@ def test_cases_are_warmed_up_and_interleaved() -> None:
 
     cases = [Case(name, "images", 1, setup(name)) for name in "ab"]
     results = measure(cases, 3, silent)
-    assert calls == ["a", "b"] * 4
+    assert calls == [*"ab", *"ab", *"ba", *"ab"]  # warm-up, then rounds that go forth and back
     assert [r.samples for r in results] == [[0.5] * 3] * 2
 
 
@@ -62,13 +66,13 @@ def test_table_has_a_line_a_case() -> None:
     lines = table([result.to_dict(medians, "blog_loop") for result in results]).splitlines()
     assert len(lines) == 4
     assert lines[2].split() == ["blog_loop", "10.00", "10.00", "10.00", "0.30", "1.00", "–", "images"]
-    assert lines[3].split() == ["sink", "10,000", "10,000", "10,000", "–", "–", "0.50", "rows"]
+    assert lines[3].split() == ["sink", "10,000", "10,000", "10,000", "300.00", "1000.00", "0.50", "rows"]
 
 
 @pytest.mark.slow
 def test_the_command_prints_a_table_and_writes_json(tmp_path) -> None:
-    command = [sys.executable, "-m", "bench", "--output-dir", str(tmp_path), "--repeats", "1"]
-    for case in ("blog_loop", "forward/1", "decode/32", "sink", "end_to_end"):
+    command = [sys.executable, "-m", "bench", "--output-dir", str(tmp_path), "--repeat", "1"]
+    for case in ("forward/inception_v3/float32/1", "decode/32", "sink", "end_to_end"):
         command += ["--case", case]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -76,11 +80,27 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
     cases = {case["name"]: case for case in document["cases"]}
     sink = {"sink", "sink/seal", "sink/plain_write"}
-    assert set(cases) == {"blog_loop", "forward/1", "decode/32x32", "decode/32x32/plain", "end_to_end"} | sink
+    named = {"forward/inception_v3/float32/1", "decode/32x32", "end_to_end"}
+    assert set(cases) == {"blog_loop", "limit/float32", "decode/32x32/plain"} | named | sink
     assert all(case["median"] > 0 for case in cases.values())
     assert cases["blog_loop"]["blog_loop_ratio"] == 1
-    assert document["machine"]["cpu"]["model"]
-    assert document["machine"]["libraries"]["tensorflow"]
+    assert read(path) == document
+    machine = document["machine"]
+    assert machine["cpu"]["model"]
+    assert machine["libraries"]["tensorflow"]
+    assert (
+        machine["threads"]["intra_op"]
+        == machine["threads"]["inter_op"]
+        == machine["cpu"]["usable"]
+        == cores()
+    )
+    assert set(machine["threads"]["pools"].values()) == {cores()}
+    # Each throughput has all of its references, but the references themselves.
+    plain = {name for name in cases if name.endswith(("/plain", "plain_write")) or name.startswith("limit/")}
+    for name, case in cases.items():
+        assert case["blog_ratio"], name
+        assert case["blog_loop_ratio"], name
+        assert (case["limit_ratio"] is None) is (name in plain), name
     for name in cases:
         assert name in done.stdout
 

@@ -106,11 +106,13 @@ def _interpreter(root: Path, environments: Path) -> Path:
     python, complete = folder / "bin" / "python", folder / "complete"
     if not complete.exists():
         note(f"the base has other dependencies: installing them into {folder}")
+        # On a terminal pip shows its own progress; a log needs none of it.
+        shown, quiet = (sys.stderr, []) if sys.stderr.isatty() else (subprocess.PIPE, ["--quiet"])
         for command in (
             [sys.executable, "-m", "venv", "--clear", str(folder)],
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *theirs],
+            [str(python), "-m", "pip", "install", *quiet, "--disable-pip-version-check", *theirs],
         ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, stdout=shown, stderr=subprocess.PIPE, text=True, check=False)
             if done.returncode:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise GateError(f"the base's dependencies cannot be installed: {last}")

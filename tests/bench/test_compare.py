@@ -11,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from bench.compare import compare_results, main
+from bench.compare import compare_results, differences, main
 from bench.gate.decision import Verdict
 from bench.history import label, load, page
 from bench.outputs import changed, describe
@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 def case(name: str, seconds, *, limit: str | None = None, ratio: float | None = None, **changes) -> dict:
     rates = sorted(100 / s for s in seconds)
     made = {
-        "name": name, "unit": "images", "count": 100, "quantity": "seconds", "first_seconds": 1.0,
+        "name": name, "unit": "images", "count": 100, "quantity": "seconds", "setup_seconds": 0.5,
+        "first_seconds": 1.0, "limit_units": 1.0,
         "samples": list(map(float, seconds)), "median": float(np.median(rates)), "p20": rates[0], "p80": rates[-1],
         "blog_ratio": 1.0, "limit": limit, "limit_ratio": ratio, "blog_loop_ratio": None,
         "output": describe(np.arange(6, dtype=np.float32)),
@@ -35,13 +36,19 @@ def result(
     *cases: dict, cpu: str = "CPU A", commit: str = "a" * 40, dirty: bool = False, day: int = 1
 ) -> dict:
     return {
-        "schema": 2,
+        "schema": 3,
         "created": f"2026-01-{day:02}T00:00:00+00:00",
         "repeats": 5,
         "machine": {
-            "python": "3.11", "platform": "Linux", "cpu": {"model": cpu, "cores": 2, "flags": ["avx2"]},
-            "memory_bytes": 8 << 30, "nvml": {"gpus": []}, "libraries": {"tensorflow": "2.21.0"}, "tensorflow": {},
-            "threads": {"intra_op": 0, "inter_op": 0}, "pool3": {"version": "0", "commit": commit, "dirty": dirty},
+            "python": "3.11", "platform": "Linux", "cpu": {"model": cpu, "cores": 2, "usable": 2, "flags": ["avx2"]},
+            "memory_bytes": 8 << 30, "nvml": {"driver": "", "gpus": []}, "libraries": {"tensorflow": "2.21.0"},
+            "tensorflow": {
+                "version": "2.21.0", "cuda_build": True, "cuda": "12.5.1", "cudnn": "9", "gpus": [],
+                "onednn": "default",
+            },
+            "settings": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "garbage_collection": "off",
+            "threads": {"intra_op": 2, "inter_op": 2, "pools": {"blas openblas 0.3": 2}},
+            "pool3": {"version": "0", "commit": commit, "dirty": dirty},
         },
         "cases": list(cases),
     }  # fmt: skip
@@ -103,6 +110,9 @@ def test_outputs_of_another_kind_changed(change) -> None:
     other = array.reshape(change.get("shape", (6,))).astype(change.get("dtype", "float32"))
     assert changed(describe(array), describe(other, change.get("precision", "float32")))[0]
     assert changed(describe(array), describe(np.full(6, np.nan, np.float32)))[0]
+    holes = np.where(np.arange(6) == 2, np.nan, array)
+    assert changed(describe(holes), describe(holes + 1))[0]
+    assert json.loads(json.dumps(describe(holes), allow_nan=False)) == describe(holes)
     assert changed(describe(array), describe(array)) == (False, "Outputs are equal bit for bit.")
 
 
@@ -118,6 +128,35 @@ def test_a_case_of_one_side_is_not_comparable_and_harms_no_other() -> None:
     assert "the head has not measured it" in found["old"].reason
     throttled = result(case("x", noisy(1), throttled=True))
     assert "throttled" in compare_results(base, throttled, normalised=False)["x"].reason
+
+
+def test_an_output_of_one_side_alone_is_not_comparable() -> None:
+    base, head = (result(case("x", noisy(1), output=o)) for o in (describe(np.zeros(3)), None))
+    (decision,) = compare_results(base, head, normalised=False).values()
+    assert decision.verdict is Verdict.INCOMPARABLE
+    assert "only one of the runs" in decision.reason
+
+
+def test_software_that_is_not_alike_is_told() -> None:
+    base, head = result(case("x", [1.0]))["machine"], result(case("x", [1.0]))["machine"]
+    assert differences(base, head) == ""
+    head["libraries"]["tensorflow"] = "2.22.0"
+    head["settings"]["OMP_NUM_THREADS"] = "1"
+    assert differences(base, head) == "Not alike: tensorflow 2.21.0 → 2.22.0, OMP_NUM_THREADS unset → 1."
+
+
+def test_the_largest_and_the_kept_values_do_not_hide_what_lies_between() -> None:
+    before = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
+    other = before.copy()
+    other[[101, 10_001]] += (0.3, -0.2)
+    kept = [describe(array) for array in (before, other)]
+    assert (kept[0]["values"], kept[0]["largest"]) == (kept[1]["values"], kept[1]["largest"])
+    assert changed(*kept)[0]
+    rounded = before * (1 + 1e-6 * np.sign(np.random.default_rng(1).standard_normal(20_000))).astype(
+        np.float32
+    )
+    assert not changed(describe(before), describe(rounded))[0]
+    assert describe(before)["sha256"] != describe(rounded)["sha256"]
 
 
 def saved(folder: Path, name: str, made: dict) -> Path:
@@ -156,7 +195,7 @@ def test_undecided_exits_3_and_strictly_1(tmp_path, capsys) -> None:
     [
         ("no json", "is no JSON"),
         ('{"schema": 1}', "has schema 1"),
-        ('{"schema": 2}', "is no result"),
+        ('{"schema": 3}', "is no result"),
         ("[]", "is no result"),
     ],
 )
