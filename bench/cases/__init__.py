@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -218,6 +219,7 @@ def _wholes(scratch: Path) -> list[Case]:
                 partial(whole.memory, count),
                 quantity="bytes",
                 about=f"peak of pipeline and store over {count:,} images",
+                default=sys.platform == "linux",  # whose kernel tells
             )
             for count in (2_000, 20_000)
         ),

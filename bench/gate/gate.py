@@ -6,9 +6,10 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with base(options.base, options.environments) as old, progress("comparing", "pairs") as report:
             new = head()
-            found, samples, output = _compare(
+            found, facts = _compare(
                 old, new, names, options.budget * 60, options.minimum_effect / 100, report
             )
             commits = {"base": old.commit, "head": new.commit}
@@ -40,17 +41,17 @@ def main(arguments: Sequence[str]) -> int:
         note(str(error))
         if "rev-parse" in str(error):
             return 2
-        found, samples, output = {n: Decision(Verdict.INCOMPARABLE, reason=str(error)) for n in names}, {}, ""
+        found = {n: Decision(Verdict.INCOMPARABLE, reason=str(error)) for n in names}
+        facts = {"output": "", "machine": None, "seconds": {}}
         commits = {"base": git("rev-parse", options.base), "head": head().commit}
     old_name, new_name = (commit[:12] + ("-dirty" * commit.endswith("-dirty")) for commit in commits.values())
-    print(write_reports(found, old_name, new_name, options, output))
+    print(write_reports(found, old_name, new_name, options, facts["output"]))
     document = {
         "schema": SCHEMA,
         **commits,
         "minimum_effect": options.minimum_effect / 100,
-        "output": output,
+        **facts,
         "decisions": {name: to_dict(decision) for name, decision in found.items()},
-        "seconds": samples,
     }
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -81,13 +82,14 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _compare(
     old: Tree, new: Tree, names: Sequence[str], budget: float, minimum_effect: float, report: Report
-) -> tuple[dict[str, Decision], dict[str, dict[str, list[float]]], str]:
-    """Return each case's decision, all seconds by case and side, and what became of the features."""
+) -> tuple[dict[str, Decision], dict[str, Any]]:
+    """Each case's decision; and what became of the features, the machine, and all seconds by case and side."""
     began = time.perf_counter()
     report(0, None, "comparing features")
-    changed, said = _output(old, new)
+    changed, said, machine = _output(old, new)
+    facts: dict[str, Any] = {"output": said, "machine": machine, "seconds": {}}
     if changed:
-        return {name: Decision(Verdict.CHANGED, reason=said) for name in names}, {}, said
+        return {name: Decision(Verdict.CHANGED, reason=said) for name in names}, facts
 
     def pair(number: int, open_: Sequence[str]) -> dict[str, Measured]:
         def say(what: str) -> None:
@@ -99,8 +101,8 @@ def _compare(
     def enough() -> bool:
         return time.perf_counter() - began > budget
 
-    decisions, samples = run_pairs(pair, names, enough, minimum_effect)
-    return decisions, samples, said
+    decisions, facts["seconds"] = run_pairs(pair, names, enough, minimum_effect)
+    return decisions, facts
 
 
 def run_pairs(
@@ -155,15 +157,28 @@ def run_pairs(
     return decisions, samples
 
 
-def _output(old: Tree, new: Tree) -> tuple[bool, str]:
-    """Whether the features changed, and a sentence on them."""
+def _output(old: Tree, new: Tree) -> tuple[bool, str, dict[str, Any]]:
+    """Whether the features changed, a sentence on them and on libraries that differ, and the machine."""
     with tempfile.TemporaryDirectory(prefix="pool3-gate-") as scratch, both(old, new) as sides:
-        found = []
-        for number, side in enumerate(sides):
-            path = Path(scratch) / f"{number}.npy"
-            side.ask({"features": str(path)})
-            found.append(np.load(path))
-        return features_changed(*found)
+        paths = [Path(scratch) / f"{name}.npy" for name in ("base", "head")]
+        for side, path in zip(sides, paths, strict=True):
+            side.tell({"features": str(path)})
+        for side in sides:
+            side.answer()
+        changed, said = features_changed(*map(np.load, paths))
+        if old.python != new.python:
+            said += _versions(*(side.ask({"versions": True}) for side in sides))
+        return changed, said, sides[1].ask({"machine": True})
+
+
+def _versions(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """What the environments have in other versions, in a sentence; that one has more than the other is no matter."""
+    moved = [
+        f"{name} {before[name]} → {after[name]}"
+        for name in sorted({*before} & {*after})
+        if before[name] != after[name]
+    ]
+    return f" Libraries differ: {', '.join(moved)}." if moved else ""
 
 
 def features_changed(before: np.ndarray, after: np.ndarray) -> tuple[bool, str]:

@@ -1,8 +1,8 @@
 """``python -m bench.gate.side``: one side of a pair, in a fresh process, with the engine and kernels of one tree.
 
 The cases are always those of the tree that runs the gate: both sides do the same work. A side serves requests, see
-`bench.protocol`: ``features`` writes them to a file, ``prepare`` answers with the cases that cannot be run and, if
-asked, with what the others compute, ``sample`` with the seconds of one call.
+`bench.protocol`: ``features`` writes them to a file, ``machine`` and ``versions`` answer with them, ``prepare`` answers
+with the cases that cannot be run and, if asked, with what the others compute, ``sample`` with the seconds of one call.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def main() -> int:
         if "features" in request:
             np.save(request["features"], features())
             answer({})
+        elif "machine" in request:
+            from bench.machine import fingerprint
+
+            answer(fingerprint())
+        elif "versions" in request:
+            answer({found.name: found.version for found in distributions()})
         elif "prepare" in request:
             calls, errors, outputs = prepare(
                 arguments.scratch, request["prepare"], compute=request["outputs"]
@@ -86,6 +93,7 @@ def prepare(
         The calls, the reasons, and, where they are to be computed, the outputs as `bench.outputs.describe` has them.
     """
     from bench.cases import cases
+    from bench.measure import settle
     from bench.outputs import describe
 
     calls: Calls = {}
@@ -104,6 +112,7 @@ def prepare(
             continue
         calls[case.name] = work.call
         del errors[case.name]
+    settle()
     return calls, errors, outputs
 
 
