@@ -1,6 +1,8 @@
 """The gate around its decisions: looks, budget, trees, outputs and reports. No verdict here rests on a clock."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +12,7 @@ import pytest
 import bench.cases
 from bench.gate import trees
 from bench.gate.decision import Decision, Verdict, looks
-from bench.gate.gate import features_changed, run_pairs
+from bench.gate.gate import _versions, features_changed, run_pairs
 from bench.gate.pair import MOST_SAMPLES, both, in_turns, take_pair, unlike
 from bench.gate.report import junit, markdown, to_dict
 from bench.gate.side import prepare
@@ -266,3 +268,40 @@ def test_a_side_says_which_cases_it_cannot_run(tmp_path, monkeypatch) -> None:
     assert outputs == {}
     assert prepare(tmp_path, ("works",), compute=True)[2] == {"works": describe(np.ones(3, np.float32))}
     assert errors == {"broken": "ImportError: no such kernel", "gone": "there is no such case"}
+
+
+def bench_gate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", "gate", *arguments]
+    return subprocess.run(command, cwd=trees.ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_command_as_a_ci_calls_it(tmp_path) -> None:
+    """A budget of one pair decides nothing: the verdict does not depend on this machine's clock."""
+    reports = {kind: tmp_path / "out" / f"gate.{kind}" for kind in ("markdown", "junit", "json")}
+    options = [f"--{kind}={path}" for kind, path in reports.items()]
+    done = bench_gate("--base", "HEAD", "--case", "hash/32x32", "--budget", "0.001", *options)
+    assert done.returncode == 3, done.stderr
+    assert "the budget ended before the first look" in done.stdout
+    assert reports["markdown"].read_text() == done.stdout.removesuffix("\n")
+    assert ElementTree.parse(reports["junit"]).getroot().get("skipped") == "1"
+    document = json.loads(reports["json"].read_text())
+    assert document["output"] == "Features are equal bit for bit."
+    assert document["machine"]["cpu"]["model"]
+    assert document["decisions"]["hash/32x32"]["verdict"] == "unsure"
+    assert "bench.gate" not in done.stderr  # no traceback
+
+
+def test_a_base_that_there_is_not_is_wrong_usage() -> None:
+    done = bench_gate("--base", "no-such-ref")
+    assert done.returncode == 2
+    assert "no-such-ref" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_versions_on_one_side_are_named() -> None:
+    assert _versions({"numpy": "1", "h5py": "3"}, {"numpy": "1", "keras": "3"}) == ""
+    assert (
+        _versions({"numpy": "1", "h5py": "3"}, {"numpy": "2", "h5py": "3"})
+        == " Libraries differ: numpy 1 → 2."
+    )
