@@ -1,4 +1,4 @@
-"""Threads of a benchmark's process: fixed, whatever its environment says, so that they can be recorded."""
+"""Threads of a benchmark's process: fixed, so that they can be recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def cores() -> int:
 
 
 def start_with_fixed_threads() -> None:
-    """Start TensorFlow with one thread a core, within an operation and beside it, and BLAS and OpenMP likewise.
+    """Start TensorFlow as pool3 does, with a thread a core where it leaves the choice open; BLAS and OpenMP likewise.
 
     Those two read the environment as they are loaded: call this before NumPy is imported. Programs that cases start
     inherit it.
@@ -23,5 +23,8 @@ def start_with_fixed_threads() -> None:
     start_tensorflow()
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(cores())
-    tf.config.threading.set_inter_op_parallelism_threads(cores())
+    threading = tf.config.threading
+    if not (threading.get_intra_op_parallelism_threads() or "TF_NUM_INTRAOP_THREADS" in os.environ):
+        threading.set_intra_op_parallelism_threads(cores())
+    if not (threading.get_inter_op_parallelism_threads() or "TF_NUM_INTEROP_THREADS" in os.environ):
+        threading.set_inter_op_parallelism_threads(cores())

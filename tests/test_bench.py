@@ -88,12 +88,8 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path) -> None:
     machine = document["machine"]
     assert machine["cpu"]["model"]
     assert machine["libraries"]["tensorflow"]
-    assert (
-        machine["threads"]["intra_op"]
-        == machine["threads"]["inter_op"]
-        == machine["cpu"]["usable"]
-        == cores()
-    )
+    assert machine["cpu"]["usable"] == cores()
+    assert min(machine["threads"]["intra_op"], machine["threads"]["inter_op"]) > 0
     assert set(machine["threads"]["pools"].values()) == {cores()}
     # Each throughput has all of its references, but the references themselves.
     plain = {name for name in cases if name.endswith(("/plain", "plain_write")) or name.startswith("limit/")}
