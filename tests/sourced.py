@@ -14,10 +14,13 @@ from tests.store.examples import PROVENANCE
 
 
 def write_features(
-    path: Path, source: Any, features: np.ndarray | None = None, *, width: int = 8, **changes: Any
+    path: Path, images_of: Any, features: np.ndarray | None = None, *, width: int = 8, **changes: Any
 ) -> Path:
-    """Write what an extraction of `source` would; features (N, D) are by class where none are given."""
-    images = open_source(source)
+    """Write what an extraction of `images_of` would.
+
+    Features (N, D) are by class where none are given; `changes` go into the provenance.
+    """
+    images = open_source(images_of)
     count = len(images)
     if features is None:
         rng = np.random.default_rng(0)
@@ -26,10 +29,10 @@ def write_features(
     contents = list(images.read(0, count))
     good = [i for i, content in enumerate(contents) if not isinstance(content, Unreadable)]
     digests = [np.frombuffer(content_sha256(contents[i]), np.uint8) for i in good]
-    made = replace(PROVENANCE, source=images.description, source_manifest_sha256=images.manifest_sha256())
+    made = {"source": images.description, "source_manifest_sha256": images.manifest_sha256()}
     with FeatureWriter.open(
         path,
-        replace(made, **changes),
+        replace(PROVENANCE, **(made | changes)),
         inputs=count,
         width=features.shape[1],
         label_names=images.label_names,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pool3.errors import Pool3Error
     from pool3.extractor import Extractor, extract
     from pool3.metrics import distances, inception_score
+    from pool3.projection import project
     from pool3.result import ExtractResult
     from pool3.search import duplicates, neighbours
     from pool3.spec import ExtractSpec
@@ -33,6 +34,7 @@ _HOMES = {
     "merge_features": "pool3.store",
     "neighbours": "pool3.search",
     "open_features": "pool3.store",
+    "project": "pool3.projection",
     "verify": "pool3.verification",
 }
 
@@ -64,5 +66,6 @@ __all__ = [
     "merge_features",
     "neighbours",
     "open_features",
+    "project",
     "verify",
 ]

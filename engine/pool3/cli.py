@@ -21,6 +21,7 @@ from pool3.commands import (
     info,
     interrupts,
     merge,
+    project,
     search,
     tune,
     verify,
@@ -60,6 +61,7 @@ app.command()(verify.verify)
 app.command()(merge.merge)
 app.command()(classify.classify)
 app.command()(classify.predict)
+app.command()(project.project)
 app.command()(fid.fid)
 app.command()(fid.inception_score)
 app.command()(search.neighbours)
