@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.cases import input as reading
-from bench.cases import network, store, whole
+from bench.cases import maps, network, store, whole
 from bench.cases.images import folder_of_jpegs
 from bench.cases.kernels import kernel_cases
 from bench.cases.store import provenance
@@ -27,6 +27,8 @@ SVM = (2000, 1280)
 """Rows and width: ten times as many rows take a hundred times as long."""
 SVM_LARGE = 10_000
 """Rows of the blog's training set; run only where they are named, since a round takes half a minute."""
+TSNE = "tsne/10000"
+"""The blog's picture; run only where it is named too."""
 
 
 def cases(scratch: Path, prefixes: Sequence[str] = ()) -> list[Case]:
@@ -37,6 +39,7 @@ def cases(scratch: Path, prefixes: Sequence[str] = ()) -> list[Case]:
         prefixes: none: all.
     """
     every = [*_networks(), *kernel_cases(), *_inputs(scratch), *_stores(scratch), *_wholes(scratch)]
+    every += _maps(scratch)
     return [case for case in every if not prefixes or case.name.startswith(tuple(prefixes))]
 
 
@@ -242,4 +245,28 @@ def _svms(rows: int, suffix: str) -> list[Case]:
         )
         for what in ("fit", "predict")
         for backend in ("auto", "plain")
+    ]
+
+
+def _maps(scratch: Path) -> list[Case]:
+    """A projection with all that belongs to it, and PCA and openTSNE alone as its limit."""
+    rows = 10_000
+    return [
+        Case(
+            TSNE,
+            "rows",
+            rows,
+            partial(maps.project, scratch / "map", rows),
+            limit=f"{TSNE}/plain",
+            about="pool3.project: features read, PCA to 50, openTSNE, judged; 10,000 × 1,280",
+            default=False,
+        ),
+        Case(
+            f"{TSNE}/plain",
+            "rows",
+            rows,
+            partial(maps.plain, rows),
+            about="PCA to 50 and openTSNE alone, in memory",
+            default=False,
+        ),
     ]

@@ -7,6 +7,7 @@ from pool3 import Extractor, ExtractSpec, verify
 from pool3.classify import classify
 from pool3.devices import choose_devices, choose_precision
 from pool3.precision import smallest_cosine
+from pool3.projection import project
 from pool3.verification import BOUNDS
 from tests.test_classify import DIGITS, digits, save
 
@@ -99,3 +100,14 @@ def test_cuml_says_what_scikit_learn_says(tmp_path, model, kernel) -> None:
     )
     assert (found.backend, expected.backend) == ("cuml", "sklearn")
     assert np.mean(found.predictions == expected.predictions) >= 0.995
+
+
+@pytest.mark.parametrize(("method", "plain"), [("tsne", "opentsne"), ("umap", "umap-learn")])
+def test_cuml_s_maps_are_as_good_as_those_of_the_cpu(tmp_path, method, plain) -> None:
+    """Coordinates differ, from run to run too; how far neighbourhoods are kept must not."""
+    features, labels = digits()
+    path = save(tmp_path / "digits.h5", features, labels, DIGITS)
+    found, expected = (project(path, method=method, backend=backend) for backend in ("cuml", plain))
+    assert (found.backend, expected.backend) == ("cuml", plain)
+    assert found.quality.trustworthiness == pytest.approx(expected.quality.trustworthiness, abs=0.02)
+    assert found.quality.knn_preservation == pytest.approx(expected.quality.knn_preservation, abs=0.1)
