@@ -84,7 +84,7 @@ def write(
 
 def _dots(axes: Any, places: NDArray[np.float64], table: Table) -> None:
     axes.set_aspect("equal", adjustable="datalim")
-    size = float(np.clip(40_000 / len(places), 3, 36))
+    size = float(np.clip(60_000 / len(places), 3, 36))
     labels = table.labels
     # In turns, so that the last class does not lie on all others: each part holds some of every class.
     parts = np.array_split(np.random.default_rng(0).permutation(len(places)), min(20, len(places)))

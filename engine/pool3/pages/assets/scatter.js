@@ -7,6 +7,8 @@ const RADIUS = 4;        // of a dot, in CSS pixels, when all are in view
 const REACH = 12;        // how far from a dot's centre the pointer may be
 const CELLS = 96;        // of the grid that answers "which dot is here", per side
 const MOST_ZOOM = 400;
+const REST = 120;        // milliseconds after which a zoom is over
+const MARGIN = 0.3;      // of the view, drawn beyond each of its sides
 const PICTURE = 160;     // CSS pixels of the picture beside the pointer
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -51,6 +53,9 @@ class Scatter {
     const entry = new Map(legend.map((kind, i) => [kind.number, i]));
     this.kind = Uint16Array.from(classes, (number) => entry.get(number));
     this.shown = legend.map(() => true);
+    this.hurried = 0;
+    this.version = 0;  // of what is shown
+    this.layer = document.createElement("canvas");
     this.sheets = new Map();
     this.current = -1;
     this.pointers = new Map();
@@ -130,7 +135,6 @@ class Scatter {
     Object.assign(this, { width, height, ratio });
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
-    this.stamps = null;
     this.fit();
     this.scale = this.least * zoom;
     this.centre ??= [...this.middle];
@@ -139,7 +143,10 @@ class Scatter {
 
   toScreen(i) { return [(this.x[i] - this.centre[0]) * this.scale + this.width / 2, (this.y[i] - this.centre[1]) * this.scale + this.height / 2]; }
   toData(x, y) { return [(x - this.width / 2) / this.scale + this.centre[0], (y - this.height / 2) / this.scale + this.centre[1]]; }
-  radius() { return RADIUS * Math.min(3, Math.max(1, Math.sqrt(this.scale / this.least))) * (this.count > 3000 ? 0.75 : 1); }
+  radius() {
+    const room = Math.min(1, Math.max(0.6, this.width / 700)) * (this.count > 3000 ? 0.75 : 1);
+    return RADIUS * room * Math.min(3, Math.max(1, Math.sqrt(this.scale / this.least)));
+  }
 
   draw() {
     if (this.waiting) return;
@@ -149,23 +156,28 @@ class Scatter {
 
   paint(print = false) {
     if (!this.width) return;
-    const { context, ratio } = this;
+    const { context, ratio, canvas } = this;
     const onDark = dark.matches && !print;
-    const r = this.radius(), key = `${r.toFixed(2)} ${ratio} ${onDark}`;
-    if (this.stamps !== key) {
-      this.stamps = key;
-      this.dots = this.data.legend.map((kind) => stamp(kind, r, ratio, onDark));
+    const r = this.radius();
+    const size = [canvas.width, canvas.height];
+    const key = [ratio, onDark, this.version, ...size].join(" ");
+    // Where the layer lies, and how much it has to grow, to show what it was filled with.
+    const grown = this.drawn?.key === key ? this.scale / this.drawn.scale : 0;
+    const places = size.map((n, axis) => grown && [
+      n / 2 + (this.drawn.centre[axis] - this.centre[axis]) * this.scale * ratio - grown * (0.5 + MARGIN) * n,
+      grown * (1 + 2 * MARGIN) * n,
+    ]);
+    const covers = grown && places.every(([from, length], axis) => from <= 0 && from + length >= size[axis]);
+    const hurried = performance.now() < this.hurried && grown < 3;
+    if (!covers || (grown !== 1 && !hurried)) {
+      this.drawn = { key, scale: this.scale, centre: [...this.centre] };
+      this.fill(r, onDark);
+      size.forEach((n, axis) => { places[axis] = [-MARGIN * n, (1 + 2 * MARGIN) * n]; });
     }
-    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
-    const half = this.dots.length ? this.dots[0].width / 2 : 0;
-    const scale = this.scale * ratio;
-    const dx = this.canvas.width / 2 - half - this.centre[0] * scale, dy = this.canvas.height / 2 - half - this.centre[1] * scale;
-    const [right, bottom] = [this.canvas.width, this.canvas.height];
-    for (const i of this.order) {
-      if (!this.shown[this.kind[i]]) continue;
-      const x = this.x[i] * scale + dx, y = this.y[i] * scale + dy;
-      if (x > -2 * half && y > -2 * half && x < right && y < bottom) context.drawImage(this.dots[this.kind[i]], Math.round(x), Math.round(y));
-    }
+    context.clearRect(0, 0, ...size);
+    const [[left, width], [top, height]] = places;
+    if (grown === 1 || !hurried) context.drawImage(this.layer, Math.round(left), Math.round(top));
+    else context.drawImage(this.layer, left, top, width, height);
     if (this.current >= 0) {
       const [x, y] = this.toScreen(this.current), kind = this.data.legend[this.kind[this.current]];
       trace(context, kind.shape, x * ratio, y * ratio, (r + 2) * ratio);
@@ -175,6 +187,23 @@ class Scatter {
       context.strokeStyle = onDark ? "#ffffff" : "#000000";
       context.stroke();
       this.place(x, y);
+    }
+  }
+
+  // All dots of the view and a margin around it, once for many frames of panning.
+  fill(r, onDark) {
+    const { canvas, layer, ratio } = this;
+    layer.width = Math.ceil(canvas.width * (1 + 2 * MARGIN));
+    layer.height = Math.ceil(canvas.height * (1 + 2 * MARGIN));
+    const context = layer.getContext("2d"), [right, bottom] = [layer.width, layer.height];
+    const dots = this.data.legend.map((kind) => stamp(kind, r, ratio, onDark));
+    const side = dots.length ? dots[0].width : 0, scale = this.scale * ratio;
+    const dx = canvas.width * (0.5 + MARGIN) - side / 2 - this.centre[0] * scale;
+    const dy = canvas.height * (0.5 + MARGIN) - side / 2 - this.centre[1] * scale;
+    for (const i of this.order) {
+      if (!this.shown[this.kind[i]]) continue;
+      const x = this.x[i] * scale + dx, y = this.y[i] * scale + dy;
+      if (x > -side && y > -side && x < right && y < bottom) context.drawImage(dots[this.kind[i]], Math.round(x), Math.round(y));
     }
   }
 
@@ -246,6 +275,10 @@ class Scatter {
   }
 
   zoom(factor, x = this.width / 2, y = this.height / 2) {
+    // While a zoom goes on, the layer grows as an image; sharp dots follow when it rests.
+    this.hurried = performance.now() + REST;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.draw(), REST + 10);
     const before = this.toData(x, y);
     this.scale = Math.min(this.least * MOST_ZOOM, Math.max(this.least * 0.5, this.scale * factor));
     const after = this.toData(x, y);
@@ -389,6 +422,7 @@ class Scatter {
   }
 
   filtered() {
+    this.version++;
     if (this.current >= 0 && !this.shown[this.kind[this.current]]) this.select(-1);
     this.draw();
   }
