@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pool3.extractor import Extractor, extract
     from pool3.metrics import distances, inception_score
     from pool3.projection import project
+    from pool3.reporting import ReportResult, report
     from pool3.result import ExtractResult
     from pool3.search import duplicates, neighbours
     from pool3.spec import ExtractSpec
@@ -25,6 +26,7 @@ _HOMES = {
     "ExtractSpec": "pool3.spec",
     "Extractor": "pool3.extractor",
     "Pool3Error": "pool3.errors",
+    "ReportResult": "pool3.reporting",
     "Verification": "pool3.verification",
     "distances": "pool3.metrics",
     "duplicates": "pool3.search",
@@ -35,6 +37,7 @@ _HOMES = {
     "neighbours": "pool3.search",
     "open_features": "pool3.store",
     "project": "pool3.projection",
+    "report": "pool3.reporting",
     "verify": "pool3.verification",
 }
 
@@ -56,6 +59,7 @@ __all__ = [
     "ExtractSpec",
     "Extractor",
     "Pool3Error",
+    "ReportResult",
     "Verification",
     "__version__",
     "distances",
@@ -67,5 +71,6 @@ __all__ = [
     "neighbours",
     "open_features",
     "project",
+    "report",
     "verify",
 ]

@@ -22,6 +22,7 @@ from pool3.commands import (
     interrupts,
     merge,
     project,
+    report,
     search,
     tune,
     verify,
@@ -66,6 +67,7 @@ app.command()(fid.fid)
 app.command()(fid.inception_score)
 app.command()(search.neighbours)
 app.command()(search.dedup)
+app.command()(report.report)
 app.command()(export.export)
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

@@ -67,7 +67,7 @@ def classify(
             kernel=kernel,
             gamma=gamma,
             k=k,
-            grid=_grid(grid or []),
+            grid=parse_grid(grid or []),
             folds=folds,
             backend=backend,
             test_fraction=test_fraction,
@@ -85,7 +85,7 @@ def classify(
     _show(result)
 
 
-def _grid(given: list[str]) -> dict[str, list[float]]:
+def parse_grid(given: list[str]) -> dict[str, list[float]]:
     """Parameter → values, of ``NAME=V,V``.
 
     Raises:

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from pool3.texts import printable as printable
+
 PLAIN_SECONDS = 10.0
 """Between two progress lines where stderr is no terminal, so that a log stays readable."""
 
@@ -42,11 +44,6 @@ def print_aligned(rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         if value:
             print(f"{name:<{width}}  {value}")
-
-
-def printable(text: str) -> str:
-    """Text of a file that may be damaged or strange, on one line and without what a terminal would obey."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def make_folder(folder: Path) -> None:

@@ -1,0 +1,118 @@
+"""``pool3 report``: one page of evidence from feature files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pool3.commands.classify import parse_grid
+
+
+def report(
+    train: Annotated[
+        Path, typer.Argument(metavar="TRAIN.h5", help="Feature file to train on.", show_default=False)
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT.html", help="The page.", show_default=False)
+    ],
+    test: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[TEST.h5]",
+            help="Feature file to test on. Default: a part of TRAIN.h5.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Where the images of the tested file are, if not where it says; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    train_source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help="The same for TRAIN.h5 beside a TEST.h5.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="Pictures of mistakes and examples; 0: none at all.")] = 300,
+    points: Annotated[int, typer.Option(help="Rows on the map; of more, a seeded sample.")] = 10_000,
+    tsne: Annotated[bool, typer.Option("--tsne/--no-tsne", help="Draw a map of the tested rows.")] = True,
+    classifier: Annotated[
+        bool, typer.Option("--classify/--no-classify", help="Train a classifier on the labels.")
+    ] = True,
+    model: Annotated[str, typer.Option(help="svc, linear-svc, logistic, knn or centroid.")] = "svc",
+    penalty: Annotated[
+        float | None, typer.Option("-C", help="Penalty of svc, linear-svc and logistic. Default: 0.1.")
+    ] = None,
+    kernel: Annotated[
+        str | None, typer.Option(help="Of svc: linear or rbf. Default: linear.", show_default=False)
+    ] = None,
+    gamma: Annotated[float | None, typer.Option(help="Of svc with the kernel rbf. Default: scale.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Neighbours of knn. Default: 5.")] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=V,V…", help="Values to try by cross-validation, as C=0.01,0.1; repeatable."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Of that cross-validation.")] = 5,
+    backend: Annotated[str, typer.Option(help="auto, cuml, intelex or sklearn.")] = "auto",
+    predictions: Annotated[
+        Path | None, typer.Option(metavar="OUT.csv", help="Write each row's prediction.", show_default=False)
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="Write the fitted model.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these files.")] = False,
+    test_fraction: Annotated[float, typer.Option(help="Share to test on where there is one file.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Of the split, the folds and the map.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Write one self-contained HTML page: the run, the accuracy, mistakes, examples, a map, failures."""
+    from pool3.commands.output import note, print_json, progress, warnings_as_notes
+    from pool3.reporting import report as run
+
+    with warnings_as_notes():
+        result = run(
+            train,
+            test,
+            output=output,
+            classifier=classifier,
+            tsne=tsne,
+            points=points,
+            limit=limit,
+            source=source or None,
+            train_source=train_source or None,
+            model=model,
+            C=penalty,
+            kernel=kernel,
+            gamma=gamma,
+            k=k,
+            grid=parse_grid(grid or []),
+            folds=folds,
+            backend=backend,
+            test_fraction=test_fraction,
+            seed=seed,
+            save=save,
+            predictions=predictions,
+            overwrite=overwrite,
+            watch=progress,
+        )
+    if json:
+        print_json(result.to_dict())
+        return
+    for text in result.picture_notes:
+        note(text)
+    found = result.classification
+    if found:
+        low, high = found["accuracy_interval"]
+        print(f"accuracy  {found['accuracy']:.4f} (95 % {low:.4f} to {high:.4f}) on {found['n_test']:,} rows")
+    else:
+        note(f"no classifier: {result.no_classification}")
+    if result.no_projection and tsne:
+        note(f"no map: {result.no_projection}")
+    print(f"page      {result.output}, {result.bytes / 2**20:.1f} MiB, {result.pictures} pictures")
+    print(f"time      {result.seconds['total']:.1f} s")
