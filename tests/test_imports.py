@@ -44,6 +44,8 @@ def test_kernels_import_nothing_of_pool3() -> None:
 
 @pytest.mark.parametrize(
     "part", ["store", "sources", "classify", "comparable.py", "metrics", "pages", "projection", "search"]
+    "part",
+    ["store", "sources", "classify", "comparable.py", "metrics", "pages", "reporting", "search", "texts.py"],
 )
 def test_store_sources_and_evidence_use_no_network(part) -> None:
     banned = HEAVY | {f"pool3.{m}" for m in ("backbones", "weights", "pipeline", "runtime", "extractor")}
@@ -77,6 +79,7 @@ def test_nothing_but_the_commands_prints() -> None:
         "import pool3.pages",
         "import pool3.projection",
         "import pool3.sklearn",
+        "import pool3.reporting",
     ],
 )
 def test_reading_features_loads_no_tensorflow(statement) -> None:
