@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 LEAST_CONTRAST = 4.5
@@ -91,6 +92,14 @@ _FOCUSED = """() => {
 _FOCUSABLE = """() => [...document.querySelectorAll(
   "a[href], button, select, input, textarea, summary, [tabindex='0']")]
   .filter(element => !element.disabled && element.checkVisibility()).length"""
+
+
+def wait_until(page: Any, expression: str, seconds: float = 5.0) -> None:
+    """Wait for a JavaScript expression to be true. (Playwright's own waiting needs `eval`, which pages forbid.)"""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"still false: {expression}"
+        page.wait_for_timeout(20)
 
 
 def check_contrast(page: Any) -> float:

@@ -83,12 +83,13 @@ def test_a_point_of_the_map_shows_its_image(visit, page_file) -> None:
     page.mouse.move(x, y)
     tip = page.locator("#rows .scatter-tip")
     tip.wait_for(state="visible")
-    page.wait_for_function(
+    looks.wait_until(
+        page,
         """() => {
             const picture = document.querySelector("#rows .scatter-picture");
             const pixels = picture.getContext("2d").getImageData(0, 0, picture.width, picture.height).data;
             return pixels.some((value, i) => i % 4 < 3 && value > 40);
-        }"""
+        }""",
     )
 
 
@@ -113,8 +114,8 @@ def test_a_matrix_of_many_classes_scrolls_in_its_box(visit, wide_file) -> None:
     for key in ("ArrowRight", "ArrowDown"):
         for _ in range(4):
             page.keyboard.press(key)
-    page.wait_for_function("document.querySelector('.matrix-box').scrollLeft > 20")
-    page.wait_for_function("document.querySelector('.matrix-box').scrollTop > 20")
+    looks.wait_until(page, "document.querySelector('.matrix-box').scrollLeft > 20")
+    looks.wait_until(page, "document.querySelector('.matrix-box').scrollTop > 20")
     # The names of the classes stay in sight.
     offset = page.evaluate(
         """() => {
