@@ -160,6 +160,36 @@ def test_one_file_is_split_and_the_worst_come_from_the_tested_half(files, tmp_pa
     assert [file["role"] for file in result.files] == ["all"]
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_the_map_has_the_tested_rows_with_their_classes_and_mistakes(files, tmp_path, split) -> None:
+    train, test = files
+    inputs = (test,) if split else (train, test)
+    result = pool3.report(*inputs, output=tmp_path / "out.html", backend="sklearn", seed=1)
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    data = json.loads(page.split('<script type="application/json" id="rows-data">')[1].split("</script>")[0])
+    tested = result.classification["n_test"]
+    assert result.projection["rows"] == len(data["ids"]) == tested < 60
+    assert f"{result.projection['trustworthiness']:.4f}" in page
+    with pool3.open_features(test) as file:
+        expected = classify(*inputs, backend="sklearn", seed=1)
+        assert data["ids"] == [printable(file.ids[row]) for row in expected.test_rows]
+        assert data["classes"] == file.labels[expected.test_rows].tolist()
+        for said, truth, predicted in zip(
+            data["details"], file.labels[expected.test_rows], expected.predictions, strict=True
+        ):
+            wrong = expected.label_names[predicted]
+            assert said == ("" if wrong == file.label_names[truth] else f"predicted: {printable(wrong)}")
+    assert len(data["sprites"]["sheets"]) == 1
+    assert min(data["sprites"]["place"]) == 0
+
+
+def test_a_map_of_some_rows(files, tmp_path) -> None:
+    done = command(*files, "-o", tmp_path / "out.html", "--points", "20", "--backend", "sklearn", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["projection"]["rows"] == 20
+    assert "20 of 49 rows by t-SNE" in (tmp_path / "out.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("classes", "why"), [(0, "has a label"), (1, "of one class")])
 def test_what_cannot_be_classified_is_reported_all_the_same(tmp_path, classes, why) -> None:
     folder = tmp_path / "images"
