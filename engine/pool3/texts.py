@@ -8,4 +8,6 @@ def printable(text: str) -> str:
 
     Control characters, and those that reorder or hide others (U+202E and its like), become backslash escapes.
     """
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

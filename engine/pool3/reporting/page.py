@@ -11,8 +11,7 @@ from pool3.classify import ClassifyResult
 from pool3.experiments import BLOG_ACCURACY
 from pool3.pages import Picture, Sprites, render
 from pool3.provenance import now
-from pool3.reporting.files import MOST_FAILURES
-from pool3.reporting.matrix import LEVELS, drawn
+from pool3.reporting.matrix import drawn
 from pool3.reporting.result import ReportResult
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND
 from pool3.texts import printable
@@ -41,15 +40,6 @@ class Pictures:
 
     mistakes: Mapping[int, Picture]
     examples: Mapping[int, Picture]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage of a run: what it is, its seconds, and their share of the wall time."""
-
-    name: str
-    seconds: float
-    share: float
 
 
 def rendered(
@@ -83,8 +73,6 @@ def rendered(
         pictures=pictures,
         scatter_data=shown(on_map.data(sprites)) if on_map else None,
         failed=sum(file["failures"] for file in result.files),
-        most_failures=MOST_FAILURES,
-        levels=LEVELS,
         blog_accuracy=BLOG_ACCURACY,
         blog_rate=BLOG_IMAGES_PER_SECOND,
         version=__version__,
@@ -110,7 +98,7 @@ def _spent(file: Mapping[str, Any]) -> dict[str, Any]:
     wall, stages = timing["seconds"] or 1.0, timing["stages"]
 
     def stage(name: str, seconds: float) -> dict[str, Any]:
-        return asdict(Stage(name, seconds, seconds / wall))
+        return {"name": name, "seconds": seconds, "share": seconds / wall}
 
     in_turn = [stage(what, stages[name]) for name, what in IN_TURN.items() if name in stages]
     rest = wall - sum(entry["seconds"] for entry in in_turn)

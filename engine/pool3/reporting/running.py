@@ -92,8 +92,10 @@ def report(
         learned = stack.enter_context(open_features(train))
         asked = stack.enter_context(open_features(test)) if test is not None else learned
         # First, since a mistyped source should not have to wait for a fit.
-        images = find_images(asked, source)
-        shown = images if asked is learned else find_images(learned, train_source)
+        images = find_images(asked, source) if limit else Images(asked, None)
+        shown = images
+        if asked is not learned:
+            shown = find_images(learned, train_source) if limit else Images(learned, None)
         why_not = _no_classes(learned, asked) if classifier else "left out on request"
         answers = None
         if not why_not:
@@ -114,25 +116,23 @@ def report(
         facts = [described(train, "train" if test is not None else "all")]
         if test is not None:
             facts.append(described(test, "test"))
-        notes = _notes(images, shown)
-        classification = _classification(answers, asked)
         result = ReportResult(
             output=output,
             bytes=0,
             files=tuple(facts),
-            classification=classification,
+            classification=_classification(answers, asked),
             no_classification=why_not,
             mistakes=tuple(mistakes),
             examples=tuple(some),
             projection=on_map.facts if on_map is not None else None,
             no_projection=no_map,
             pictures=len(pictures.mistakes) + len(pictures.examples),
-            picture_notes=notes,
+            picture_notes=_notes(images, shown),
             seconds={},
         )
         page = rendered(result, answers, pictures, on_map, sprites)
         write_page(output, page)
-    return _finished(result, len(output.read_bytes()), clock)
+    return replace(result, bytes=output.stat().st_size, seconds=dict(clock.seconds))
 
 
 def _check(
@@ -197,7 +197,3 @@ def _classification(answers: ClassifyResult | None, asked: FeatureFile) -> dict[
         "blog_accuracy": BLOG_ACCURACY,
         "cifar10": set(answers.label_names) == set(CLASS_NAMES),
     }
-
-
-def _finished(result: ReportResult, size: int, clock: StageClock) -> ReportResult:
-    return replace(result, bytes=size, seconds=dict(clock.seconds))
