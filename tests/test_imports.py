@@ -43,9 +43,19 @@ def test_kernels_import_nothing_of_pool3() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["store", "sources", "classify", "comparable.py", "metrics", "pages", "projection", "search"]
     "part",
-    ["store", "sources", "classify", "comparable.py", "metrics", "pages", "reporting", "search", "texts.py"],
+    [
+        "store",
+        "sources",
+        "classify",
+        "comparable.py",
+        "metrics",
+        "pages",
+        "projection",
+        "reporting",
+        "search",
+        "texts.py",
+    ],
 )
 def test_store_sources_and_evidence_use_no_network(part) -> None:
     banned = HEAVY | {f"pool3.{m}" for m in ("backbones", "weights", "pipeline", "runtime", "extractor")}

@@ -238,6 +238,15 @@ def test_features_larger_than_memory_are_reduced_to_the_same_space(tmp_path, mon
     assert abs(np.corrcoef(result.places[:, 0], exact[:, 0])[0, 1]) > 0.99
 
 
+def test_only_the_rows_that_are_named_are_placed(grouped) -> None:
+    rows = np.arange(9, 140, 3)
+    result = pool3.project(grouped, method="pca", rows=rows)
+    np.testing.assert_array_equal(result.rows, rows)
+    assert (result.places.shape, result.n_total) == ((len(rows), 2), 150)
+    some = pool3.project(grouped, method="pca", rows=rows, limit=20).rows
+    assert len(some) == len(set(some.tolist()) & set(rows.tolist())) == 20
+
+
 @pytest.mark.parametrize("limit", [4, 10, 37, 99])
 def test_a_sample_has_the_classes_in_their_proportions(limit) -> None:
     labels = np.repeat(np.array([0, 1, -1], np.int32), [70, 25, 5])

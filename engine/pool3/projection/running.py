@@ -10,6 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pool3.errors import EvaluationError
 from pool3.pages import Images, Sprites, find_images, make_sprites, write_page
 from pool3.projection import coordinates as table_file
@@ -47,6 +50,7 @@ def project(
     neighbours: int | None = None,
     min_dist: float | None = None,
     seed: int = 0,
+    rows: NDArray[np.int64] | None = None,
     limit: int = LIMIT,
     k: int = 15,
     sample: int = quality.SAMPLE,
@@ -68,6 +72,7 @@ def project(
         neighbours: of UMAP, None: 15.
         min_dist: of UMAP, None: 0.1.
         seed: of the sample, the reduction, the method and the judgement.
+        rows: (n,) of the file, ascending, that may be placed; None: all.
         limit: rows to place at most, drawn within each class; 0: all.
         k: neighbours of trustworthiness and kNN preservation.
         sample: rows that are asked for them.
@@ -97,7 +102,8 @@ def project(
     choice = choose(backend, method)
     seconds: dict[str, float] = {}
     with open_features(path) as file:
-        rows = stratified(file.labels, limit, seed)
+        among = np.arange(len(file)) if rows is None else np.asarray(rows, np.int64)
+        rows = among[stratified(file.labels[among], limit, seed)]
         table: Table = file if len(rows) == len(file) else file.select(rows=rows)
         wanted = fitted_to(wanted, len(rows), file.features.shape[1])
         # Before the work begins, since a mistyped source should not have to wait for it.
