@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run cifar10 test test-browser lint types format bench bench-quick bench-gate bench-peers setup-gpu test-gpu bench-gpu wheel clean
+.PHONY: help setup setup-dev run cifar10 cifar10-lite test test-browser lint types format bench bench-quick bench-gate bench-peers setup-gpu test-gpu bench-gpu wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,7 +21,11 @@ $(VENV)/.setup: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.setup-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,intelex,models,report,tables,umap]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,clean,dev,faiss,hog,intelex,models,report,tables,umap]'
+	@touch $@ $(VENV)/.setup
+
+$(VENV)/.setup-hog: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[hog,intelex]'
 	@touch $@ $(VENV)/.setup
 
 setup: $(VENV)/.setup ## a virtual environment with pool3 in it
@@ -33,6 +37,10 @@ run: setup ## the main job on an embedded default: digit images → features →
 
 cifar10: setup ## the blog's experiment; with files of your own: WEIGHTS=file CIFAR10=file
 	$(BIN)/pool3 cifar10 --output-dir $(OUT) $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(CIFAR10),--data '$(CIFAR10)') $(if $(OVERWRITE),--overwrite)
+
+cifar10-lite: $(VENV)/.setup-hog ## HOG, EfficientNet-Lite0, pool_3 on CIFAR-10 as images: DATA=folder; WEIGHTS=file
+	@test -d '$(DATA)' || { echo "name a folder with train/CLASS/*.jpg and test/CLASS/*.jpg: make cifar10-lite DATA=folder" >&2; exit 1; }
+	$(BIN)/pool3 cifar10-lite --data '$(DATA)' --output-dir $(OUT) $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(OVERWRITE),--overwrite)
 
 test: setup-dev ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST)

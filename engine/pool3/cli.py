@@ -74,6 +74,7 @@ app.command()(doctor.doctor)
 app.command()(tune.tune)
 app.command()(experiments.demo)
 app.command()(experiments.cifar10)
+app.command()(experiments.cifar10_lite)
 
 
 def main() -> None:

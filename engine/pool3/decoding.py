@@ -6,8 +6,11 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pool3.backbones import CLEAN, Preprocessing
-from pool3.errors import MissingLibraryError
+from pool3.errors import ExtractionError, MissingLibraryError
 
 DECODER = "tf.io.decode_image(channels=3, expand_animations=False), JPEG by its default IDCT"
 """What turns files into pixels, as the feature file records it. On a JPEG it gives the pixels of
@@ -36,6 +39,22 @@ _PNG_SIZE = 16  # where a PNG says it
 
 Span = Callable[[Any, Any], Any]
 """A span's contents (B,) string and shapes (B, 3) int32, see `pool3.pipeline` → what goes to the network."""
+
+
+def decoded(content: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the network is given of an image, before it is resized: (H, W, 3), pixels as they are.
+
+    Raises:
+        ExtractionError: TensorFlow cannot decode it.
+    """
+    import tensorflow as tf
+
+    if isinstance(content, np.ndarray):
+        return content
+    try:
+        return np.asarray(_pixels(tf.constant(content), tf.zeros(3, tf.int32), 0, False).numpy())
+    except tf.errors.InvalidArgumentError as error:
+        raise ExtractionError(f"an image cannot be decoded ({error.message}); mend it") from error
 
 
 def onto_host(preprocessing: Preprocessing, fast: bool) -> Span:

@@ -74,9 +74,10 @@ def split(all_: Labelled, fraction: float, seed: int, file: FeatureFile) -> tupl
         raise EvaluationError(
             f"{file.path} cannot be split with a test fraction of {fraction} ({error}); choose one nearer to 0.5"
         ) from error
+    # What the file skipped is counted once.
     learn, ask = (
-        Labelled(all_.features[part], all_.classes[part], all_.rows[part], all_.names, all_.skipped)
-        for part in map(np.sort, parts)
+        Labelled(all_.features[part], all_.classes[part], all_.rows[part], all_.names, skipped)
+        for part, skipped in zip(map(np.sort, parts), (all_.skipped, 0), strict=True)
     )
     return learn, ask
 

@@ -31,5 +31,5 @@ def warn_of_hours(wanted: Settings, backend: str, rows: int, width: int, fits: f
             f"fitting svc on {rows:,} rows of {width:,} numbers with {backend} takes about {seconds / 3600:,.1f} hours "
             "or several times that, since its time grows with the square of the rows; "
             "--model linear-svc (LinearSVC) takes minutes",
-            stacklevel=3,
+            stacklevel=4,
         )

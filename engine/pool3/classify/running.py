@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from pool3.classify import data, saving, scoring, tables
-from pool3.classify.backends import choose, make_model
-from pool3.classify.grid import check_folds, points, search
-from pool3.classify.hours import warn_of_hours
+from pool3.classify import data, saving, tables
+from pool3.classify.backends import choose
+from pool3.classify.evaluating import evaluate
+from pool3.classify.grid import check_folds, points
 from pool3.classify.models import settings
 from pool3.classify.result import ClassifyResult
 from pool3.comparable import check_comparable
@@ -72,7 +69,7 @@ def classify(
         StoreError: a file is damaged, or an output there already; `StoreNotFoundError` where there is none.
     """
     wanted = settings(model, kernel, {"C": C, "gamma": gamma, "k": k})
-    tried = points(wanted, grid) if grid else []
+    points(wanted, grid or {})  # checked before a file is read
     check_folds(folds)
     if not 0 < test_fraction < 1:
         raise EvaluationError(f"the test fraction must lie between 0 and 1; received {test_fraction}")
@@ -92,59 +89,28 @@ def classify(
         kind = saving.kind_of(file)
         if test is None:
             learn, ask = data.split(known, test_fraction, seed, file)
-            ids, skipped = file.ids, known.skipped
+            ids = file.ids
         else:
             with open_features(test) as other:
                 check_comparable(file, other)
                 learn, ask = known, data.labelled(other)
                 data.check_known(learn, ask, file, other)
-                ids, skipped = other.ids, learn.skipped + ask.skipped
-    present = set(learn.classes)
-    names = tuple(name for name in learn.names if name in present)
-    if len(names) < 2:
-        raise EvaluationError(
-            f"{train} has rows of {len(names)} class ({', '.join(names)}), where a classifier needs at least 2"
-        )
-    y, truth = data.numbers(learn.classes, names), data.numbers(ask.classes, names)
-    # A fold's fit sees (folds - 1) / folds of the rows.
-    fits = 1 + len(tried) * folds * ((folds - 1) / folds) ** 2
-    warn_of_hours(wanted, choice.backend, len(learn.rows), learn.features.shape[1], fits)
-    searched = None
-    if grid:
-        searched = search(wanted, choice, grid, learn.features, y, folds=folds, seed=seed, watch=watch)
-        wanted = wanted.at(searched.points[searched.best].parameters)
-    start = time.perf_counter()
-    fitted_model = make_model(wanted, choice, seed=seed).fit(learn.features, y)
-    fitted = time.perf_counter()
-    answers, decision = fitted_model.answer(ask.features)
-    predicted = time.perf_counter()
-    confusion = scoring.confusion_of(truth, answers, len(names))
-    right = int((truth == answers).sum())
+                ids = other.ids
+    result, fitted = evaluate(
+        learn, ask, wanted, choice, grid=grid, folds=folds, seed=seed, given=str(train), watch=watch
+    )
     if save is not None:
-        saving.save(Path(save), fitted_model, names, kind, learn.features, y)
+        y = data.numbers(learn.classes, result.label_names)
+        saving.save(Path(save), fitted, result.label_names, kind, learn.features, y)
     if predictions is not None:
         said = [ids[row] for row in ask.rows]
-        tables.write(Path(predictions), said, ask.rows, list(ask.classes), answers, decision, names)
-    return ClassifyResult(
-        accuracy=right / len(truth),
-        accuracy_interval=scoring.wilson(right, len(truth)),
-        n_train=len(learn.rows),
-        n_test=len(ask.rows),
-        skipped_unlabelled=skipped,
-        label_names=names,
-        per_class=scoring.scores(names, confusion),
-        confusion_matrix=confusion,
-        predictions=answers.astype(np.int32),
-        decision=decision,
-        test_rows=ask.rows,
-        backend=choice.backend,
-        backend_version=choice.version,
-        backend_reason=choice.reason,
-        model=wanted.model,
-        parameters=wanted.parameters,
-        grid=searched,
-        kernel=wanted.kernel,
-        C=float(wanted.parameters.get("C", float("nan"))),
-        fit_seconds=fitted - start,
-        predict_seconds=predicted - fitted,
-    )
+        tables.write(
+            Path(predictions),
+            said,
+            ask.rows,
+            list(ask.classes),
+            result.predictions,
+            result.decision,
+            result.label_names,
+        )
+    return result

@@ -30,7 +30,7 @@ def write(
     ids: Sequence[str],
     rows: NDArray[np.int64],
     truth: Sequence[str],
-    predictions: NDArray[np.int64],
+    predictions: NDArray[np.int32] | NDArray[np.int64],
     decision: NDArray[np.float64] | None,
     names: Sequence[str],
 ) -> None:

@@ -1,12 +1,15 @@
-"""``pool3 demo`` and ``pool3 cifar10``: a whole experiment each."""
+"""``pool3 demo``, ``pool3 cifar10`` and ``pool3 cifar10-lite``: a whole experiment each."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pool3.comparison import Comparison, Line
 
 _Folder = Annotated[Path, typer.Option("-o", "--output-dir", help="Where the files go.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Discard existing outputs.")]
@@ -78,3 +81,89 @@ def cifar10(
     print(f"speed      {speed(test)}")
     print(f"device     {', '.join(test.devices)}")
     print(f"features   {train.output}, {test.output}")
+
+
+def cifar10_lite(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Holds train/CLASS/*.jpg and test/CLASS/*.jpg.", show_default=False
+        ),
+    ],
+    output_dir: _Folder = Path("out"),
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH|random:SEED",
+            help="Of inception_v3. Default: those of 2015-12-05, if they are in the cache.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Take N images of each set, evenly spread.", show_default=False),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="Of the cross-validation, on training images alone.")] = 5,
+    backend: Annotated[str, typer.Option(help="auto, cuml, intelex or sklearn.")] = "auto",
+    overwrite: _Overwrite = False,
+    json: _Json = False,
+) -> None:
+    """Compare HOG, EfficientNet-Lite0 and, with its weights, pool_3 by an SVM on CIFAR-10 as JPEG folders."""
+    from pool3.commands.extract import run
+    from pool3.commands.output import make_folder, print_json, progress, warnings_as_notes
+
+    make_folder(output_dir)
+    from pool3 import comparison
+
+    with warnings_as_notes():
+        result = comparison.cifar10_lite(
+            output_dir,
+            partial(run, overwrite=overwrite),
+            data,
+            weights=weights,
+            limit=limit,
+            folds=folds,
+            backend=backend,
+            watch=progress,
+        )
+    if json:
+        print_json(result.to_dict())
+    else:
+        _show(result)
+
+
+def _show(result: Comparison) -> None:
+    from pool3.commands.output import print_table
+    from pool3.experiments import BLOG_ACCURACY
+
+    names = ("features", "SVM", "C", "accuracy", "95 %", "embed s", "fit s", "predict s", "images/s", "blog")
+    print_table(names, [_cells(line) for line in result.lines], left=2)
+    svm = result.lines[0].svm
+    print()
+    print(
+        f"trained on {svm.n_train:,} images, tested on {svm.n_test:,}, by {svm.backend} {svm.backend_version}"
+    )
+    print(f"blog: pool_3 {BLOG_ACCURACY}, HOG about 0.59; of the original pixels, where these are of files")
+    if result.missing:
+        print(f"no line of pool_3: {result.missing} Or: pool3 weights fetch inception_v3")
+
+
+def _cells(line: Line) -> list[str]:
+    svm = line.svm
+    low, high = svm.accuracy_interval
+    features = (
+        f"{line.features} ({line.weights})"
+        if line.weights.startswith(("random", "custom"))
+        else line.features
+    )
+    return [
+        features,
+        f"{svm.kernel}, best of {len(svm.grid.points)}" if svm.grid else svm.kernel,
+        f"{svm.C:g}",
+        f"{svm.accuracy:.4f}",
+        f"{low:.4f} to {high:.4f}",
+        "–" if line.embed_seconds is None else f"{line.embed_seconds:.1f}",
+        f"{svm.fit_seconds:.2f}",
+        f"{svm.predict_seconds:.2f}",
+        "–" if line.images_per_second is None else f"{line.images_per_second:,.0f}",
+        "–" if line.blog is None else f"{line.blog:g}",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +44,17 @@ def print_aligned(rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         if value:
             print(f"{name:<{width}}  {value}")
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> None:
+    """Print rows under their columns' names, the first `left` columns flush left, the others right; unwrapped."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in (names, *rows):
+        cells = [
+            f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
 
 
 def make_folder(folder: Path) -> None:
