@@ -342,6 +342,25 @@ def test_features_that_are_no_numbers_are_an_error(tmp_path) -> None:
         pool3.project(features_of(tmp_path / "f.h5", features), method="pca")
 
 
+def test_rows_that_are_all_the_same_are_an_error(tmp_path) -> None:
+    path = features_of(tmp_path / "f.h5", np.ones((40, 6)))
+    for method in ("tsne", "pca"):
+        with pytest.raises(EvaluationError, match=r"all 40 rows of .* have the same features"):
+            pool3.project(path, method=method, pca=3, perplexity=5 if method == "tsne" else None)
+
+
+@pytest.mark.slow
+def test_umap_by_the_command_loads_no_tensorflow(photos, tmp_path) -> None:
+    done = run(
+        photos,
+        *("-o", tmp_path / "m.png", "--method", "umap", "--neighbours", 6, "--json"),
+        before="import atexit, sys; atexit.register(lambda: print('tensorflow' in sys.modules, file=sys.stderr))",
+    )
+    said = json.loads(done.stdout)
+    assert (said["backend"], said["neighbours"], said["min_dist"]) == ("umap-learn", 6, 0.1)
+    assert done.stderr == "False\n"
+
+
 def test_a_file_without_labels_has_a_map_of_one_colour(tmp_path) -> None:
     path = features_of(tmp_path / "f.h5", clusters(30)[0])
     pool3.project(path, [tmp_path / "m.html", tmp_path / "m.png"], method="pca", images=False)

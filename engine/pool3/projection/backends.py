@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 from pool3.classify.backends import Choice, Found
 from pool3.classify.backends import look as look_for_classifier
@@ -22,19 +24,34 @@ SUPPORTED = {
 """Backend → its methods."""
 
 _NAMES = {"cuml": "cuML", "opentsne": "openTSNE", "umap-learn": "umap-learn", "sklearn": "scikit-learn"}
-_MODULES = {"opentsne": "openTSNE", "umap-learn": "umap"}
+_PARAMETRIC = "umap.parametric_umap"
 _EXTRAS = {"cuml": "gpu", "opentsne": "report", "umap-learn": "umap"}
 
 
 def look(backend: str) -> Found:
     """Find out whether a backend can be used here."""
-    if backend in _MODULES:
+    if backend in ("opentsne", "umap-learn"):
         try:
-            importlib.import_module(_MODULES[backend])
+            importlib.import_module("openTSNE") if backend == "opentsne" else import_umap()
         except ImportError as error:
             return Found(missing=f"cannot be imported ({error})")
         return Found(version=version(_NAMES[backend]))
     return look_for_classifier(backend)
+
+
+def import_umap() -> Any:
+    """The module ``umap``, without its parametric variant, which would load TensorFlow for nothing.
+
+    Raises:
+        ImportError: umap-learn is not installed.
+    """
+    if "umap" not in sys.modules:
+        sys.modules[_PARAMETRIC] = None  # type: ignore[assignment] # what the import system takes for "not there"
+        try:
+            importlib.import_module("umap")
+        finally:
+            del sys.modules[_PARAMETRIC]
+    return importlib.import_module("umap")
 
 
 def choose(backend: str, method: str, found: Mapping[str, Found] | None = None) -> Choice:

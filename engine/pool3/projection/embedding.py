@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pool3.projection.backends import import_umap
 from pool3.projection.methods import Settings
 from pool3.watching import Report
 
@@ -83,11 +84,11 @@ def _sklearn(x: NDArray[Any], wanted: Settings, _report: Report) -> Any:
 def _umap(x: NDArray[Any], wanted: Settings, _report: Report) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a seed means one thread, and what its own libraries deprecate
-        from umap import UMAP
-
-        return UMAP(
-            n_neighbors=wanted.neighbours, min_dist=wanted.min_dist, random_state=wanted.seed
-        ).fit_transform(x)
+        return (
+            import_umap()
+            .UMAP(n_neighbors=wanted.neighbours, min_dist=wanted.min_dist, random_state=wanted.seed)
+            .fit_transform(x)
+        )
 
 
 def _cuml(x: NDArray[Any], wanted: Settings, _report: Report) -> Any:

@@ -59,7 +59,8 @@ def reduce(
 
     if whole is not None:
         exact = PCA(components, random_state=seed)
-        return exact.fit_transform(whole), float(exact.explained_variance_ratio_.sum())
+        with np.errstate(invalid="ignore"):  # rows that are all equal have no variance to share
+            return exact.fit_transform(whole), float(exact.explained_variance_ratio_.sum())
     model = IncrementalPCA(components)
     blocks = list(_spans(table))
     total = 2 * len(table)

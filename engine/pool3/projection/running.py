@@ -116,10 +116,18 @@ def project(
         if components:
             with _timed(seconds, "pca"), watch("reducing", "rows") as report:
                 x, variance = reducing.reduce(table, whole, components, seed, report)
+        if not np.ptp(x, axis=0).any():
+            raise EvaluationError(
+                f"all {len(rows):,} rows of {path} have the same features: there is no map of them"
+            )
         places = x.astype(float)
         if method != "pca":
             with _timed(seconds, "embed"), watch("placing", "iterations") as report:
                 places = embed(x, wanted, choice.backend, report)
+            if not np.isfinite(places).all():
+                raise EvaluationError(
+                    f"{choice.backend} placed rows at no finite numbers; choose another backend or other settings"
+                )
         with _timed(seconds, "quality"), watch("judging", "rows") as report:
             judged = quality.measure(table, places, k=k, sample=sample, seed=seed, report=report)
         result = ProjectResult(
