@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,16 @@ from pool3.store.disk import written_aside
 
 _STYLE = """
 :root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 70rem; padding: 0 1rem; }
-figure { margin: 0; overflow-x: auto; background: #fff; border-radius: .5rem; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 1.5rem auto; max-width: 76rem; padding: 0 1rem; }
+figure { margin: 0 0 1rem; overflow-x: auto; background: #fff; border-radius: .5rem; }
+figure svg { display: block; width: 100%; min-width: 44rem; height: auto; }
 table { border-collapse: collapse; } .wide { overflow-x: auto; }
 td, th { padding: .15rem .75rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
 td:first-child, th:first-child { text-align: left; }
 """
+
+_TICKS, _COLUMNS = 8, 6
+"""Commits named below the drawing, and shown in the table."""
 
 _Result = Mapping[str, Any]
 
@@ -103,37 +108,58 @@ def series(results: Sequence[_Result], field: str) -> dict[str, list[float | Non
 
 
 def draw(results: Sequence[_Result]) -> Any:
-    """A figure of two plots over the results: medians by their first value, and fractions of the limit."""
+    """A figure of a row for each kind of case: medians by their first value, and fractions of the limit."""
     from matplotlib.figure import Figure
 
-    rates = {
-        name: [None if value is None else value / first for value in values]
-        for name, values in series(results, "median").items()
-        if (first := next((value for value in values if value), None))
-    }
-    plots = (
-        (rates, "median, by the first result", "linear"),
-        (series(results, "limit_ratio"), "fraction of the limit", "log"),
-    )
-    height = 2.2 + 0.2 * max(len(values) for values, _, _ in plots)
-    figure = Figure(figsize=(12, max(6.0, 2 * height)), layout="constrained")
-    places = range(len(results))
-    for axes, (values, title, scale) in zip(figure.subplots(2, 1, sharex=True), plots, strict=True):
-        for number, (name, line) in enumerate(values.items()):
-            style = ("-", "--", ":", "-.")[number // 10 % 4]
-            numbers = [float("nan") if value is None else value for value in line]
-            axes.plot(
-                places, numbers, style, marker="o", markersize=4, color=f"C{number % 10}", label=_plain(name)
-            )
-        axes.set_title(title, loc="left")
-        axes.set_yscale(scale)
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
-        axes.grid(alpha=0.3)
-        axes.axhline(1, color="0.5", linewidth=0.8)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, frameon=False)
-    axes.set_xticks(places, [f"{_plain(label(r))}\n{r['created'][:10]}" for r in results], fontsize=8)
+    medians, fractions = series(results, "median"), series(results, "limit_ratio")
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name in medians:
+        kinds[name.partition("/")[0]].append(name)
+    heights = [max(1.6, 0.4 + 0.19 * len(names)) for names in kinds.values()]
+    figure = Figure(figsize=(13, sum(heights) + 0.8 * len(heights)), layout="constrained")
+    rows = figure.subplots(len(kinds), 2, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for (left, right), names in zip(rows, kinds.values(), strict=True):
+        for number, name in enumerate(names):
+            first = next((value for value in medians[name] if value), None)
+            changes = [None if value is None or not first else value / first for value in medians[name]]
+            _line(left, changes, number, f"{_plain(name)}  {_latest(medians[name])}")
+            _line(right, fractions.get(name, []), number, "")
+        handles, labels = left.get_legend_handles_labels()
+        right.legend(
+            handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.03), fontsize=8, frameon=False
+        )
+        right.set_yscale("log")
+        if not fractions.keys() & set(names):
+            right.set_axis_off()  # the legend stays
+        for axes in (left, right):
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("{x:g}")
+            axes.tick_params(labelsize=8)
+            axes.tick_params(axis="y", which="minor", labelsize=6)
+            axes.grid(alpha=0.3)
+            axes.axhline(1, color="0.5", linewidth=0.8)
+    rows[0][0].set_title("median by the first result; at the right, the latest", loc="left", fontsize=10)
+    rows[0][1].set_title("fraction of the limit", loc="left", fontsize=10)
+    every = max(1, math.ceil(len(results) / _TICKS))
+    for axes in rows[-1]:
+        places = range(0, len(results), every)
+        axes.set_xticks(
+            places, [f"{_plain(label(results[n]))}\n{results[n]['created'][:10]}" for n in places]
+        )
+        axes.tick_params(axis="x", labelsize=7)
     return figure
+
+
+def _line(axes: Any, values: Sequence[float | None], number: int, text: str) -> None:
+    style = ("-", "--", ":", "-.")[number // 10 % 4]
+    numbers = [math.nan if value is None else value for value in values]
+    axes.plot(
+        range(len(numbers)), numbers, style, marker="o", markersize=3, color=f"C{number % 10}", label=text
+    )
+
+
+def _latest(values: Sequence[float | None]) -> str:
+    return f"{next(value for value in reversed(values) if value is not None):,.4g}"
 
 
 def _plain(text: str) -> str:
@@ -152,7 +178,7 @@ def page(results: Mapping[str, Sequence[_Result]], drawings: Mapping[str, str]) 
     """One page without scripts and without requests: for each hardware its drawing and its last results in figures."""
     parts = []
     for machine, some in results.items():
-        shown = some[-8:]
+        shown = some[-_COLUMNS:]
         head = "".join(f"<th>{escape(label(r))}<br>{escape(r['created'][:10])}</th>" for r in shown)
         rows = []
         for name, values in series(shown, "median").items():
