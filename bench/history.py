@@ -137,7 +137,8 @@ def draw(results: Sequence[_Result]) -> Any:
             axes.tick_params(labelsize=8)
             axes.tick_params(axis="y", which="minor", labelsize=6)
             axes.grid(alpha=0.3)
-            axes.axhline(1, color="0.5", linewidth=0.8)
+            if axes.axison:
+                axes.axhline(1, color="0.5", linewidth=0.8)
     rows[0][0].set_title("median by the first result; at the right, the latest", loc="left", fontsize=10)
     rows[0][1].set_title("fraction of the limit", loc="left", fontsize=10)
     every = max(1, math.ceil(len(results) / _TICKS))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -169,22 +170,70 @@ def test_a_ref_that_git_does_not_know(tmp_path) -> None:
         pytest.fail("there is no such commit")
 
 
-def test_the_base_is_checked_out_and_removed_again(tmp_path, monkeypatch) -> None:
-    repository = tmp_path / "repository"
-    repository.mkdir()
-    monkeypatch.setattr(trees, "ROOT", repository)
-    monkeypatch.setattr(trees.git, "__defaults__", None)
-    monkeypatch.setattr(trees.git, "__kwdefaults__", {"root": repository})
-    (repository / "pyproject.toml").write_text('[project]\ndependencies = ["numpy"]\n')
+@pytest.fixture
+def repository(tmp_path, monkeypatch) -> Path:
+    """A repository with one commit, in the place of this one."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    monkeypatch.setattr(trees, "ROOT", root)
+    monkeypatch.setattr(trees.git, "__kwdefaults__", {"root": root})
+    (root / "pyproject.toml").write_text('[project]\ndependencies = ["numpy"]\n')
     trees.git("init", "-q")
     trees.git("add", ".")
     trees.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "first")
+    return root
+
+
+def test_the_base_is_checked_out_and_removed_again(repository, tmp_path) -> None:
     with trees.base("HEAD", tmp_path / "environments") as tree:
         assert (tree.root / "pyproject.toml").exists()
         assert tree.python == head().python  # the same dependencies
         root = tree.root
     assert not root.exists()
     assert str(root) not in trees.git("worktree", "list")
+    assert not (tmp_path / "environments").exists()
+
+
+def wheel(folder: Path, name: str) -> str:
+    """A requirement of an empty package, without an index to ask."""
+    path, info = folder / f"{name}-1-py3-none-any.whl", f"{name}-1.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", "")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{info}/RECORD", "")
+    return f"{name} @ {path.as_uri()}"
+
+
+def test_other_dependencies_get_an_environment_that_is_kept(repository, tmp_path, capsys) -> None:
+    (repository / "pyproject.toml").write_text(
+        f"[project]\ndependencies = {json.dumps([wheel(tmp_path, 'tiny')])}\n"
+    )
+    trees.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "other dependencies")
+    (repository / "pyproject.toml").write_text('[project]\ndependencies = ["numpy"]\n')
+    said = []
+    for _ in range(2):
+        with trees.base("HEAD", tmp_path / "environments") as tree:
+            assert tree.python != head().python
+            subprocess.run([tree.python, "-c", "import tiny"], check=True)
+        said.append(capsys.readouterr().err)
+    assert "installing them" in said[0]
+    assert said[1] == ""  # it is there
+
+
+def test_dependencies_that_cannot_be_installed_are_said(repository, tmp_path) -> None:
+    missing = f"gone @ {(tmp_path / 'gone-1-py3-none-any.whl').as_uri()}"
+    (repository / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps([missing])}\n")
+    trees.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "what there is not")
+    (repository / "pyproject.toml").write_text('[project]\ndependencies = ["numpy"]\n')
+    with (
+        pytest.raises(GateError, match="cannot be installed"),
+        trees.base("HEAD", tmp_path / "environments"),
+    ):
+        pytest.fail("there is no such wheel")
+    assert "tree" not in trees.git("worktree", "list")
 
 
 DECISIONS = {
