@@ -42,7 +42,11 @@ def main() -> int:
     if name not in _COMMANDS:
         print(f"bench: there is no command {name}; choose one of {', '.join(_COMMANDS)}", file=sys.stderr)
         return 2
-    return _COMMANDS[name](arguments)
+    try:
+        return _COMMANDS[name](arguments)
+    except KeyboardInterrupt:
+        note(f"{name} was interrupted; nothing of it was written")
+        return 130
 
 
 def run(arguments: Sequence[str]) -> int:

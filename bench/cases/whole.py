@@ -69,12 +69,12 @@ def first_features(folder: Path) -> Work:
     program = (
         "import sys, time; from pool3.runtime import start_tensorflow; start_tensorflow(); "
         "from pool3 import Extractor, ExtractSpec; "
-        "Extractor(ExtractSpec(weights='random:0', batch_size=8)).embed(sys.argv[1]); print(time.time())"
+        "Extractor(ExtractSpec(weights='random:0', batch_size=8)).embed(sys.argv[1]); print(time.monotonic())"
     )
 
     def call() -> float:
-        # The end of the process, when TensorFlow gives its memory back, is left out.
-        start = time.time()
+        # One clock for all processes. The end of this one, when TensorFlow gives its memory back, is left out.
+        start = time.monotonic()
         return float(_python("-c", program, str(images)).stdout) - start
 
     return Work(call)
