@@ -35,8 +35,9 @@ from pool3.pipeline import Pipeline
 from pool3.runtime import Runner, start_tensorflow
 from pool3.sources import open_source
 from pool3.spec import ExtractSpec
-from pool3.streams import STREAMS, in_streams
+from pool3.streams import in_streams
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND
+from pool3.tuning import default_shape
 from pool3.weights import random_tensors
 
 SCHEMA = 1
@@ -180,7 +181,7 @@ def _sample(row: Row, every: Placement) -> None:
 def _forward(placement: Placement, precision: str, batch_size: int) -> Callable[[], tuple[float, float]]:
     """The network with the resize before it, from 32×32 pixels: what is copied to the devices is small."""
     runner: Runner | None = None
-    steps = 1
+    steps, streams = 1, default_shape(placement).streams
 
     def call() -> tuple[float, float]:
         nonlocal runner, steps
@@ -198,10 +199,10 @@ def _forward(placement: Placement, precision: str, batch_size: int) -> Callable[
             runner.compile()
             start = time.perf_counter()
             runner.run([])
-            steps = max(2 * STREAMS, round(_SAMPLE_SECONDS / (time.perf_counter() - start)))
+            steps = max(2 * streams, round(_SAMPLE_SECONDS / (time.perf_counter() - start)))
         batch = _Batch(np.zeros(runner.input_spec.shape, np.uint8))
         start = time.perf_counter()
-        with closing(in_streams(runner, repeat(batch, steps * runner.replicas), STREAMS)) as done:
+        with closing(in_streams(runner, repeat(batch, steps * runner.replicas), streams)) as done:
             count = sum(1 for _ in done)
         return count * batch_size, time.perf_counter() - start
 

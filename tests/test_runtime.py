@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pynvml
 import pytest
 
-from pool3 import devices, nvml
+import pool3
+from pool3 import devices, nvml, tuning
+from pool3.devices import Placement
 from pool3.errors import DeviceError
 
 SEEN = nvml.Nvml((nvml.Gpu(0, "NVIDIA H200", "GPU-1", 1 << 37),), "580.1", "")
@@ -106,3 +109,42 @@ def test_what_was_held_back_comes_out_when_the_start_fails(fails, shown) -> None
     )
     assert done.returncode == (3 if fails else 0)
     assert ("chatter" in done.stderr) is shown
+
+
+def threads_recorded(tmp_path, **environment: str) -> int:
+    """What a run of the command line records as the threads of a step."""
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    command = [
+        "extract",
+        tmp_path / "images.npy",
+        "-o",
+        tmp_path / "out.h5",
+        "--backbone",
+        "efficientnet_lite0",
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "pool3.cli", *map(str, command), "--devices", "cpu"],
+        check=True,
+        env=os.environ | environment,
+        capture_output=True,
+    )
+    with pool3.open_features(tmp_path / "out.h5") as file:
+        return file.provenance.threads
+
+
+def test_the_command_line_gives_each_step_one_thread(tmp_path) -> None:
+    assert threads_recorded(tmp_path) == 1
+
+
+def test_threads_that_the_user_set_stay(tmp_path) -> None:
+    assert threads_recorded(tmp_path, TF_NUM_INTRAOP_THREADS="2") == 2
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "streams"), [(1, 8, 8), (4, 8, 2), (3, 8, 2), (0, 8, 2), (1, 1, 2), (16, 8, 2)]
+)
+def test_steps_at_a_time_fill_the_cores(monkeypatch, threads, cores, streams) -> None:
+    monkeypatch.setattr(tuning, "cores", lambda: cores)
+    monkeypatch.setattr(tuning, "step_threads", lambda: threads)
+    assert tuning.default_shape(Placement(("/CPU:0",), "CPU (one)")).streams == streams
+    assert cores in tuning.stream_candidates()

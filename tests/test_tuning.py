@@ -35,7 +35,7 @@ def test_a_run_takes_what_was_measured(tmp_path) -> None:
     best = json.loads(done.stdout)
     assert best["batch_size"] in (2, 3)
     assert {(m["batch_size"], m["streams"]) for m in best["measured"]} == {
-        (size, streams) for size in (2, 3) for streams in tuning.STREAM_CANDIDATES
+        (size, streams) for size in (2, 3) for streams in tuning.stream_candidates()
     }
     np.save(tmp_path / "images.npy", np.zeros((9, 8, 8, 3), np.uint8))
     output = ("-o", tmp_path / "out.h5", "--json")

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import cache
 from itertools import repeat
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from bench.graph2015 import graph_2015, session_2015
+from bench.blog import BlogLoop
 from bench.measure import Work
 from bench.peers.limit import OPERATIONS as INCEPTION_OPERATIONS
 from bench.peers.limit import best_product
-from pool3.backbones import INCEPTION_V3, Tensors, get_backbone
+from pool3.backbones import Tensors, get_backbone
 from pool3.devices import Placement, choose_devices, choose_precision
 from pool3.runtime import Runner
-from pool3.streams import STREAMS, in_streams
+from pool3.streams import in_streams
+from pool3.tuning import default_shape
 from pool3.weights import random_tensors
 
 IMAGES = 64
@@ -44,23 +42,9 @@ def _tensors(backbone: str) -> Tensors:
 
 
 def blog_loop(images: int) -> Work:
-    """The blog's own way: the graph of 2015 in a session, one image at a time at ``DecodeJpeg:0``."""
-    stack = ExitStack()
-    session = stack.enter_context(session_2015(graph_2015(_tensors(INCEPTION_V3.name))))
-    pixels = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
-    fetch = session.graph.get_tensor_by_name("pool_3:0")
-
-    def call() -> None:
-        for image in pixels:
-            session.run(fetch, {"DecodeJpeg:0": image})
-
-    def output() -> NDArray[np.float32]:
-        features: NDArray[np.float32] = session.run(fetch, {"DecodeJpeg:0": pixels[0]})
-        return features
-
-    # The session lives as long as the call that uses it.
-    call.stack = stack  # type: ignore[attr-defined]
-    return Work(call, output)
+    """The blog's own way, see `bench.blog`."""
+    process = BlogLoop(images)
+    return Work(process.seconds, process.features)
 
 
 class _Images(NamedTuple):
@@ -75,6 +59,7 @@ def forward(backbone: str, batch_size: int, precision: str) -> Callable[[], Work
     def setup() -> Work:
         network = get_backbone(backbone)
         placement = choose_devices("auto")
+        streams = default_shape(placement).streams
         runner = Runner(
             network,
             _tensors(backbone),
@@ -89,7 +74,7 @@ def forward(backbone: str, batch_size: int, precision: str) -> Callable[[], Work
         batch = _Images(tf.random.stateless_uniform((batch_size, side, side, 3), (0, 0), 0, 255))
 
         def call() -> None:
-            for _ in in_streams(runner, repeat(batch, IMAGES // batch_size), STREAMS):
+            for _ in in_streams(runner, repeat(batch, IMAGES // batch_size), streams):
                 pass
 
         return Work(call, lambda: runner(batch.images), precision)

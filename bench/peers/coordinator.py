@@ -78,9 +78,14 @@ def entries(precision: str) -> list[Entry]:
     Args:
         precision: of the end to end.
     """
-    both = [{"precision": "float32"}, {"precision": "bfloat16"}]
+    both: list[dict[str, Any]] = [{"precision": "float32"}, {"precision": "bfloat16"}]
     return [
         *(Entry(f"ours/{p['precision']}", "ours", "network", p) for p in both),
+        *(
+            Entry(f"single/{p['precision']}/{threads}", "ours", "single", p | {"threads": threads})
+            for p in both
+            for threads in (0, 1)
+        ),
         *(Entry(f"openvino/{p['precision']}", "peer_openvino", settings=p, peer=True) for p in both),
         Entry("onnxruntime", "peer_onnxruntime", peer=True),
         Entry("torch_fidelity", "peer_torch_fidelity", peer=True),

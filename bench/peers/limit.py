@@ -7,7 +7,6 @@ sense, since convolutions are other products than these; it says what a network 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench.peers.contender import Contender, Measure, Setup, UnavailableError, quickest
+from bench.threads import cores
 from pool3.devices import choose_devices, choose_precision
 from pool3.runtime import start_tensorflow
 
@@ -33,10 +33,9 @@ def contender(setup: Setup, precision: str) -> Contender:
     able, reason = choose_precision(choose_devices("cpu"))
     if precision not in ("float32", able):
         raise UnavailableError(f"no {precision} here: {reason}")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tried = {}
     # All threads on one product, or a thread on each of as many products.
-    for threads, callers in {(cores, 1), (1, cores)}:
+    for threads, callers in {(cores(), 1), (1, cores())}:
         command = [
             sys.executable,
             "-m",
@@ -58,10 +57,9 @@ def contender(setup: Setup, precision: str) -> Contender:
 
 def _products(precision: str, threads: int, callers: int, operations: float) -> dict[str, Measure]:
     """A measure for each shape; `threads` for each product, `callers` products at a time."""
-    start_tensorflow()
+    start_tensorflow(threads)
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(max(2, callers))
     return products(precision, callers, operations)
 
@@ -99,7 +97,7 @@ def best_product(precision: str, images: int) -> Callable[[], float]:
     """Try every shape in this process, with its threads, and return a call that gives the seconds of so many images."""
     tried = {
         f"{shape}, {callers}": measure
-        for callers in (1, 2)
+        for callers in sorted({1, 2, cores()})
         for shape, measure in products(precision, callers, _TRIAL).items()
     }
     best, _ = quickest(tried, 2)

@@ -6,21 +6,22 @@ The one place that knows pool3's own interfaces.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.graph2015 import graph_2015, session_2015
+from bench import blog
 from bench.peers.contender import SINGLE_IMAGES, Contender, Features, Measure, Pixels, Setup, UnavailableError
 from pool3.backbones import INCEPTION_V3
 from pool3.devices import choose_devices, choose_precision
 from pool3.extractor import Extractor
 from pool3.runtime import Runner, start_tensorflow
-from pool3.spec import CPU_BATCH_SIZE, ExtractSpec
-from pool3.streams import STREAMS, in_streams
+from pool3.spec import ExtractSpec
+from pool3.streams import in_streams
+from pool3.tuning import default_shape
 
 DEVICE = "cpu"
 """The peers run on the CPU, so pool3 does too, whatever else the machine has."""
@@ -38,62 +39,75 @@ class _Batch:
 
 
 def network(setup: Setup, precision: str) -> Contender:
-    """The network alone, from float32 pixels of its size: batches in streams as a run has them, and single images."""
+    """The network alone, from float32 pixels of its size, batches in streams as a run has them."""
     start_tensorflow()
-    import tensorflow as tf
-
-    placement = choose_devices(DEVICE)
-    able, reason = choose_precision(placement)
-    if precision not in ("float32", able):
-        raise UnavailableError(f"pool3 has no use for {precision} here: {reason}")
-    tensors = setup.tensors()
-
-    def runner(batch_size: int) -> Runner:
-        return Runner(
-            INCEPTION_V3,
-            tensors,
-            INCEPTION_V3.main_feature,
-            placement,
-            batch_size=batch_size,
-            image_shape=None,
-            precision=precision,
-        )
-
-    many, one = runner(CPU_BATCH_SIZE), runner(1)
+    shape = default_shape(choose_devices(DEVICE))
+    runner = _runner(setup, precision, shape.batch_size)
 
     def stream(batches: list[_Batch]) -> Iterator[Features]:
-        with closing(in_streams(many, iter(batches), STREAMS)) as done:
+        with closing(in_streams(runner, iter(batches), shape.streams)) as done:
             for _, features in done:
                 yield features
 
-    def split(pixels: Pixels, size: int) -> list[_Batch]:
-        with tf.device("/CPU:0"):
-            return [_Batch(tf.cast(pixels[i : i + size], tf.float32)) for i in range(0, len(pixels), size)]
-
-    batches = split(setup.pixels(setup.images), CPU_BATCH_SIZE)
-    singles = split(setup.pixels(SINGLE_IMAGES), 1)
+    batches = _split(setup.pixels(setup.images), shape.batch_size)
 
     def forward() -> None:
         for _ in stream(batches):
             pass
 
+    def features(pixels: Pixels) -> Features:
+        count = -len(pixels) // shape.batch_size * -shape.batch_size
+        full = np.resize(pixels, (count, *pixels.shape[1:]))
+        return np.concatenate(list(stream(_split(full, shape.batch_size))))[: len(pixels)]
+
+    facts = {"batch_size": shape.batch_size, "streams": shape.streams}
+    return Contender({f"ours/forward/{precision}": Measure(setup.images, forward)}, features, facts)
+
+
+def single(setup: Setup, precision: str, threads: int) -> Contender:
+    """The network alone, one image at a time.
+
+    Args:
+        setup: what every contender gets.
+        precision: dtype of the convolutions.
+        threads: that share an operation; 0: all, as a Python program has them by default.
+    """
+    start_tensorflow(threads)
+    runner = _runner(setup, precision, 1)
+    images = _split(setup.pixels(SINGLE_IMAGES), 1)
+
     def one_by_one() -> None:
-        for single in singles:
-            one(single.images)
+        for image in images:
+            runner(image.images)
 
     def features(pixels: Pixels) -> Features:
-        count = -len(pixels) // CPU_BATCH_SIZE * -CPU_BATCH_SIZE
-        full = np.resize(pixels, (count, *pixels.shape[1:]))
-        return np.concatenate(list(stream(split(full, CPU_BATCH_SIZE))))[: len(pixels)]
+        return np.concatenate([runner(image.images) for image in _split(pixels, 1)])
 
-    return Contender(
-        {
-            f"ours/forward/{precision}": Measure(setup.images, forward),
-            f"ours/single/{precision}": Measure(SINGLE_IMAGES, one_by_one),
-        },
-        features,
-        {"batch_size": CPU_BATCH_SIZE, "streams": STREAMS},
+    name = f"ours/single/{precision}{f'/{threads} thread' if threads else ''}"
+    return Contender({name: Measure(SINGLE_IMAGES, one_by_one)}, features, {"threads": threads})
+
+
+def _runner(setup: Setup, precision: str, batch_size: int) -> Runner:
+    placement = choose_devices(DEVICE)
+    able, reason = choose_precision(placement)
+    if precision not in ("float32", able):
+        raise UnavailableError(f"pool3 has no use for {precision} here: {reason}")
+    return Runner(
+        INCEPTION_V3,
+        setup.tensors(),
+        INCEPTION_V3.main_feature,
+        placement,
+        batch_size=batch_size,
+        image_shape=None,
+        precision=precision,
     )
+
+
+def _split(pixels: Pixels, size: int) -> list[_Batch]:
+    import tensorflow as tf
+
+    with tf.device("/CPU:0"):
+        return [_Batch(tf.cast(pixels[i : i + size], tf.float32)) for i in range(0, len(pixels), size)]
 
 
 def end_to_end(setup: Setup, precision: str) -> Contender:
@@ -127,21 +141,11 @@ def end_to_end(setup: Setup, precision: str) -> Contender:
 
 
 def blog_loop(setup: Setup) -> Contender:
-    """The blog's own way: the graph of 2015 in a session, one image at a time at ``DecodeJpeg:0``."""
-    start_tensorflow()
-    stack = ExitStack()
-    session = stack.enter_context(session_2015(graph_2015(setup.tensors())))
-    fetch = session.graph.get_tensor_by_name("pool_3:0")
-    images = np.random.default_rng(0).integers(0, 256, (SINGLE_IMAGES, 32, 32, 3), dtype=np.uint8)
-
-    def features(pixels: Pixels) -> Features:
-        found = [session.run(fetch, {"DecodeJpeg:0": image}) for image in pixels]
-        return np.concatenate(found).reshape(len(pixels), -1)
-
-    # The session lives as long as the function that uses it.
-    features.stack = stack  # type: ignore[attr-defined]
+    """The blog's own way, see `bench.blog`."""
+    embed = blog.loop(setup.tensors())
+    images = blog.images(SINGLE_IMAGES)
 
     def run() -> None:
-        features(images)
+        embed(images)
 
-    return Contender({"blog_loop": Measure(SINGLE_IMAGES, run)}, features)
+    return Contender({"blog_loop": Measure(SINGLE_IMAGES, run)}, embed)

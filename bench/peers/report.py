@@ -28,8 +28,11 @@ def wanted(precision: str) -> list[tuple[str, str]]:
         (photos, forward),
         (small, "torch_fidelity/forward/float32"),
         (small, "blog_loop"),
-        ("ours/single/bfloat16", "openvino/single/bfloat16"),
-        ("ours/single/float32", "openvino/single/float32"),
+        *(
+            (f"ours/single/{p}{threads}", f"openvino/single/{p}")
+            for p in ("bfloat16", "float32")
+            for threads in ("", "/1 thread")
+        ),
     ]
 
 

@@ -163,6 +163,20 @@ def _gpu_detail(gpu: Any, name: str, default: Any) -> Any:
     return tf.config.experimental.get_device_details(gpu).get(name, default)
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def step_threads() -> int:
+    """Threads that share one operation on the CPU; 0 where TensorFlow chooses, which takes all cores."""
+    import tensorflow as tf
+
+    asked = tf.config.threading.get_intra_op_parallelism_threads()
+    from_environment = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return asked or (int(from_environment) if from_environment.isdigit() else 0)
+
+
 def cpu_model() -> str:
     """The processor's name, as the kernel gives it."""
     try:

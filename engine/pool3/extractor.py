@@ -20,7 +20,7 @@ from pool3 import provenance
 from pool3._version import __version__
 from pool3.backbones import CLEAN, Resize, get_backbone
 from pool3.decoding import DECODER, DECODER_FAST, DECODER_PIXELS, pillow
-from pool3.devices import Placement, choose_devices
+from pool3.devices import Placement, choose_devices, step_threads
 from pool3.errors import DeviceMemoryError, OutputExistsError, SourceError
 from pool3.gathering import Committer, Failed, Gathered, Progress, Tally, groups
 from pool3.pipeline import Batch, Pipeline
@@ -438,7 +438,7 @@ class Extractor:
             storage=self.spec.storage,
             batch_size=batch_size,
             route=self._route(source),
-            threads=tf.config.threading.get_intra_op_parallelism_threads(),
+            threads=step_threads(),
             device=self.placement.description,
             compiler="xla" if self.xla else "grappler",
             tf32=tf.config.experimental.tensor_float_32_execution_enabled(),

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from pool3.backbones import CLEAN, Backbone, Preprocessing, Tensors
 from pool3.devices import Placement
 from pool3.errors import DeviceMemoryError, ExtractionError
+
+STEP_THREADS = 1
+"""Threads that share one operation on the CPU, in a process of pool3's own. Cores are kept busy by steps that run at a
+time, one a core: within a step, threads would wait for each other at the end of every operation."""
 
 
 @contextmanager
@@ -45,11 +49,19 @@ def quiet_start() -> Iterator[None]:
             os.close(stderr)
 
 
-def start_tensorflow() -> None:
-    """Import TensorFlow and let it look for devices, quietly: what the command line does before the rest."""
+def start_tensorflow(threads: int = STEP_THREADS) -> None:
+    """Import TensorFlow and let it look for devices, quietly: what the command line does before the rest.
+
+    Args:
+        threads: that share one operation on the CPU, 0: TensorFlow's choice, which is all cores. What the user set by
+            ``TF_NUM_INTRAOP_THREADS`` stays, and so do the threads of a TensorFlow that runs already.
+    """
     with quiet_start():
         import tensorflow as tf
 
+        if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+            with suppress(RuntimeError):
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
         # The first look for devices is what makes its C++ code talk.
         tf.config.list_physical_devices()
         # Several networks in one process are several traces on purpose; TensorFlow would warn of each.

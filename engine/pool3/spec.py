@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 from pool3.backbones import CLEAN, RESIZES, get_backbone
+from pool3.devices import cores
 from pool3.errors import SpecError
 from pool3.store.schema import STORAGES
 
@@ -139,8 +139,7 @@ class ExtractSpec:
         """The workers that run: 0 resolved to the processors that this process may use, at most `MAX_DECODERS`."""
         if self.workers:
             return self.workers
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(max(2, usable), MAX_DECODERS)
+        return min(max(2, cores()), MAX_DECODERS)
 
 
 def parse_count(text: str, option: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STREAMS = 2
-"""Steps that a network runs at a time, see `in_streams`; a third gained nothing."""
+"""Steps that a network runs at a time at least, see `in_streams`: one works where the other waits."""
 
 
 class Images(Protocol):

@@ -6,7 +6,6 @@ No number of a feature depends on the streams, and of the batch size at most the
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 
 from pool3 import provenance
 from pool3.backbones import Backbone
-from pool3.devices import Placement
+from pool3.devices import Placement, cores, step_threads
 from pool3.errors import DeviceMemoryError, StoreError
 from pool3.runtime import Runner
 from pool3.spec import CPU_BATCH_SIZE, GPU_BATCH_SIZES, GPU_BYTES_PER_IMAGE
@@ -30,7 +29,6 @@ from pool3.weights import cache_directory, random_tensors
 
 CPU_CANDIDATES = (1, 2, 4, 8, 16, 32)
 GPU_CANDIDATES = (16, 32, 64, 128, 256, 512, 1024)
-STREAM_CANDIDATES = (1, 2, 3)
 
 TIE = 0.98
 """Of what is within 2 % of the quickest, the smallest batch is taken: it needs less memory and the first rows come
@@ -76,7 +74,12 @@ class Tuned:
 def default_shape(placement: Placement) -> Shape:
     """The shape without a measurement: on a CPU measured once on two cores, on GPUs reckoned from their memory."""
     size = gpu_batch_size(placement.memory_bytes) if placement.on_gpu else CPU_BATCH_SIZE
-    return Shape(size, STREAMS)
+    return Shape(size, STREAMS if placement.on_gpu else max(STREAMS, cores() // (step_threads() or cores())))
+
+
+def stream_candidates() -> tuple[int, ...]:
+    """Counts of steps at a time that are worth a try: a step a core among them."""
+    return tuple(sorted({1, STREAMS, STREAMS + 1, cores()}))
 
 
 def gpu_batch_size(memory_bytes: int | None) -> int:
@@ -132,7 +135,7 @@ def tune(
                 raise
             break
         runners[size] = runner
-    rates: dict[Shape, list[float]] = {Shape(size, n): [] for size in runners for n in STREAM_CANDIDATES}
+    rates: dict[Shape, list[float]] = {Shape(size, n): [] for size in runners for n in stream_candidates()}
     counts = {shape: _steps(runners[shape.batch_size], shape) for shape in rates}
     taken = 0
     for _ in range(rounds):
@@ -217,7 +220,7 @@ def remember(backbone: Backbone, placement: Placement, precision: str, best: Sha
 
 def _key(backbone: Backbone, placement: Placement, precision: str, xla: bool) -> str:
     """All that the quickest shape depends on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     tensorflow = provenance.libraries()["tensorflow"]
     compiler = "xla" if xla else "grappler"
-    return f"{backbone.name}, {precision}, {placement.description}, {cores} cores, {compiler}, tensorflow {tensorflow}"
+    machine = f"{placement.description}, {cores()} cores, {step_threads() or 'all'} threads a step"
+    return f"{backbone.name}, {precision}, {machine}, {compiler}, tensorflow {tensorflow}"

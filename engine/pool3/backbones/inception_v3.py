@@ -276,8 +276,10 @@ def _forward(
                 if module is _STEM:
                     found["pool_1" if "pool" in found else "pool"] = here
             else:
+                # The last of its branch: its arms are concatenated once, with the other branches.
                 arms = _scopes(module.name, branch, "mixed")
-                here = tf.concat([conv(next(arms), arm, here) for arm in step.arms], axis=3)
+                *before, here = (conv(next(arms), arm, here) for arm in step.arms)
+                outputs.extend(before)
         outputs.append(here)
     joined = tf.concat(outputs, axis=3) if len(outputs) > 1 else outputs[0]
     if module.name:
