@@ -42,12 +42,18 @@ def page_file(tmp_path, monkeypatch) -> Path:
         sprites=sprites,
         details=["", "a detail", "", ""],
     ).data()
+    return write_maps(tmp_path / "page.html", data, monkeypatch)
+
+
+def write_maps(path: Path, data: dict[str, object], monkeypatch) -> Path:
+    """A page with two maps of the same points."""
     loader = ChoiceLoader([DictLoader({"any.html": TEMPLATE}), _environment().loader])
     monkeypatch.setattr(_environment(), "loader", loader)
     monkeypatch.setattr(_environment(), "cache", None)
-    page = render("any.html", title="Maps", styles=["scatter.css"], scripts=["scatter.js"], data=data)
-    write_page(tmp_path / "page.html", page)
-    return tmp_path / "page.html"
+    write_page(
+        path, render("any.html", title="Maps", styles=["scatter.css"], scripts=["scatter.js"], data=data)
+    )
+    return path
 
 
 def at(page, point: int, name: str = "one") -> tuple[float, float]:
@@ -233,3 +239,28 @@ def test_two_fingers_zoom_and_a_tap_shows_the_image(visit, page_file) -> None:
     fingers("touchMove", (100, y), (300, y))
     fingers("touchEnd")
     assert scale(page) == pytest.approx(2, rel=0.05)
+
+
+def test_many_classes_are_searched_and_points_without_pictures_have_none(
+    visit, tmp_path, monkeypatch
+) -> None:
+    count = 45
+    data = Scatter(
+        places=np.stack(np.divmod(np.arange(count), 9), axis=1),
+        ids=[f"id {i}" for i in range(count)],
+        classes=np.arange(count),
+        class_names=[f"class {i:02}" for i in range(count)],
+    ).data()
+    page = visit(write_maps(tmp_path / "many.html", data, monkeypatch))
+    assert page.locator("#one .scatter-classes label").count() == count
+    page.locator("#one input[type=search]").fill("CLASS 1")
+    assert page.locator("#one .scatter-classes label:visible").count() == 10
+    page.locator("#one").get_by_role("button", name="None").click()  # of those ten
+    page.locator("#one canvas").first.focus()
+    seen = set()
+    for _ in range(count):
+        page.keyboard.press("n")
+        seen.add(page.locator("#one .scatter-id").text_content())
+    assert seen == {f"id {i}" for i in range(count) if not 10 <= i < 20}
+    assert page.locator("#one .scatter-picture").is_hidden()
+    looks.check_structure(page)
