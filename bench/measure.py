@@ -46,6 +46,7 @@ class Case:
         quantity: what a sample is: ``seconds``, or peak ``bytes`` of memory.
         about: what is measured, in a line.
         default: whether it runs without being named.
+        most: samples at most, where they are dear and alike; 0: as many as are asked for.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Case:
     quantity: str = "seconds"
     about: str = ""
     default: bool = True
+    most: int = 0
     limit_units: float = 1.0
 
 
@@ -164,7 +166,8 @@ def measure(
         report: progress.
         watch: makes what watches the GPUs during one sample; None where there is none.
     """
-    total = len(cases) * (repeats + 1)
+    rounds = [min(repeats, case.most or repeats) for case in cases]
+    total = len(cases) + sum(rounds)
     done = 0
     calls: list[Callable[[], float | None]] = []
     results: list[Result] = []
@@ -192,7 +195,9 @@ def measure(
         done += 1
     settle()
     for number in range(repeats):
-        turns = list(zip(calls, results, strict=True))
+        turns = [
+            (call, result) for call, result, most in zip(calls, results, rounds, strict=True) if number < most
+        ]
         for call, result in turns if number % 2 == 0 else reversed(turns):
             report(done, total, result.name)
             with nullcontext() if watch is None else watch() as watching:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
+from pool3.devices import cores
 
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["cores", "start_with_fixed_threads"]
 
 
 def start_with_fixed_threads() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.measure import Case, Result, Work, measure
 from bench.results import read
 from bench.table import table
-from bench.threads import cores
+from pool3.devices import cores
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +49,21 @@ def test_cases_are_warmed_up_and_interleaved() -> None:
     results = measure(cases, 3, silent)
     assert calls == [*"ab", *"ab", *"ba", *"ab"]  # warm-up, then rounds that go forth and back
     assert [r.samples for r in results] == [[0.5] * 3] * 2
+
+
+def test_a_dear_case_is_sampled_less() -> None:
+    seen: list[tuple[int, int | None]] = []
+
+    def report(done: int, total: int | None, remark: str = "") -> None:
+        seen.append((done, total))
+
+    cases = [
+        Case("dear", "images", 1, lambda: Work(lambda: 1.0), most=2),
+        Case("x", "images", 1, lambda: Work(lambda: 1.0)),
+    ]
+    dear, other = measure(cases, 3, report)
+    assert (len(dear.samples), len(other.samples)) == (2, 3)
+    assert seen[-1] == (7, 7)
 
 
 def test_a_call_that_does_not_time_itself_is_timed() -> None:

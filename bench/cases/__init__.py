@@ -61,7 +61,7 @@ def _networks() -> list[Case]:
         return Case(
             f"forward/{backbone}/{precision}/{batch_size}",
             "images",
-            network.IMAGES,
+            network.images(batch_size),
             network.forward(backbone, batch_size, precision),
             limit=f"limit/{precision}",
             limit_units=network.OPERATIONS[backbone] / network.OPERATIONS["inception_v3"],
@@ -88,7 +88,7 @@ def _networks() -> list[Case]:
             Case(
                 f"limit/{precision}",
                 "images",
-                network.IMAGES,
+                network.LIMIT_IMAGES,
                 network.limit(precision),
                 about=f"the best matrix product in {precision}, in images of Inception-v3",
                 default=precision in quick,
@@ -223,6 +223,7 @@ def _wholes(scratch: Path) -> list[Case]:
                 quantity="bytes",
                 about=f"peak of pipeline and store over {count:,} images",
                 default=sys.platform == "linux",  # whose kernel tells
+                most=2,
             )
             for count in (2_000, 20_000)
         ),

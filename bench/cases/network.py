@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from functools import cache
@@ -21,14 +22,20 @@ from pool3.streams import in_streams
 from pool3.tuning import default_shape
 from pool3.weights import random_tensors
 
-IMAGES = 64
-"""Of a sample of the forward pass: a multiple of every batch size."""
+LIMIT_IMAGES = 64
+"""That a sample of the limit is told in."""
 
 OPERATIONS = {"inception_v3": INCEPTION_OPERATIONS, "efficientnet_lite0": 0.775e9}
 """Of one image, by network; a multiplication and an addition are two. TensorFlow's profiler counts them."""
 
 _GPU_SIDE, _GPU_PRODUCTS = 8192, 32
 """Side of the matrices whose product is a GPU's limit, and products in a row."""
+
+
+def images(batch_size: int) -> int:
+    """Of a sample of the forward pass: 32 or more, and as many batches as keep all streams busy to the end."""
+    streams = default_shape(choose_devices("auto")).streams
+    return batch_size * streams * math.ceil(32 / (batch_size * streams))
 
 
 def quick_precisions() -> set[str]:
@@ -74,7 +81,7 @@ def forward(backbone: str, batch_size: int, precision: str) -> Callable[[], Work
         batch = _Images(tf.random.stateless_uniform((batch_size, side, side, 3), (0, 0), 0, 255))
 
         def call() -> None:
-            for _ in in_streams(runner, repeat(batch, IMAGES // batch_size), streams):
+            for _ in in_streams(runner, repeat(batch, images(batch_size) // batch_size), streams):
                 pass
 
         return Work(call, lambda: runner(batch.images), precision)
@@ -87,13 +94,15 @@ def limit(precision: str) -> Callable[[], Work]:
 
     def setup() -> Work:
         placement = choose_devices("auto")
-        return Work(_products(placement, precision) if placement.on_gpu else best_product(precision, IMAGES))
+        return Work(
+            _products(placement, precision) if placement.on_gpu else best_product(precision, LIMIT_IMAGES)
+        )
 
     return setup
 
 
 def _products(placement: Placement, precision: str) -> Callable[[], float]:
-    """Seconds of `IMAGES` images by the rate of large products on all devices at once."""
+    """Seconds of `LIMIT_IMAGES` images by the rate of large products on all devices at once."""
     pairs = []
     for device in placement.devices:
         with tf.device(device):
@@ -114,12 +123,12 @@ def _products(placement: Placement, precision: str) -> Callable[[], float]:
                 sums.append(tf.reduce_max(a))
         return sums
 
-    images = 2.0 * _GPU_SIDE**3 * _GPU_PRODUCTS * len(pairs) / INCEPTION_OPERATIONS
+    done = 2.0 * _GPU_SIDE**3 * _GPU_PRODUCTS * len(pairs) / INCEPTION_OPERATIONS
 
     def call() -> float:
         start = time.perf_counter()
         for value in multiply():
             value.numpy()  # waits for the device
-        return (time.perf_counter() - start) * IMAGES / images
+        return (time.perf_counter() - start) * LIMIT_IMAGES / done
 
     return call
