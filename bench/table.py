@@ -48,7 +48,7 @@ def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
 def _value(value: float, quantity: str) -> str:
     if quantity == "bytes":
         return f"{value / 2**20:,.0f} MiB"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def _ratio(value: float | None) -> str:
