@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from pool3.devices import cores
 
-__all__ = ["cores", "start_with_fixed_threads"]
+def cores() -> int:
+    """Processors that this process may use. Not `pool3.devices.cores`: the gate runs this with older trees."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_with_fixed_threads() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.measure import Case, Result, Work, measure
 from bench.results import read
 from bench.table import table
-from pool3.devices import cores
+from bench.threads import cores
 
 ROOT = Path(__file__).parents[1]
 

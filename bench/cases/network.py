@@ -15,11 +15,11 @@ from bench.blog import BlogLoop
 from bench.measure import Work
 from bench.peers.limit import OPERATIONS as INCEPTION_OPERATIONS
 from bench.peers.limit import best_product
+from bench.threads import cores
 from pool3.backbones import Tensors, get_backbone
 from pool3.devices import Placement, choose_devices, choose_precision
 from pool3.runtime import Runner
 from pool3.streams import in_streams
-from pool3.tuning import default_shape
 from pool3.weights import random_tensors
 
 LIMIT_IMAGES = 64
@@ -33,9 +33,9 @@ _GPU_SIDE, _GPU_PRODUCTS = 8192, 32
 
 
 def images(batch_size: int) -> int:
-    """Of a sample of the forward pass: 32 or more, and as many batches as keep all streams busy to the end."""
-    streams = default_shape(choose_devices("auto")).streams
-    return batch_size * streams * math.ceil(32 / (batch_size * streams))
+    """Of a sample of the forward pass: 32 or more, a batch for each core again and again; the same for every tree."""
+    together = batch_size * max(2, cores())
+    return together * math.ceil(32 / together)
 
 
 def quick_precisions() -> set[str]:
@@ -64,8 +64,11 @@ def forward(backbone: str, batch_size: int, precision: str) -> Callable[[], Work
     """The network alone, from float32 pixels that are resized already, in batches and streams as a run has them."""
 
     def setup() -> Work:
+        from pool3.tuning import default_shape  # which an older tree lacks
+
         network = get_backbone(backbone)
         placement = choose_devices("auto")
+        batches = images(batch_size) // batch_size
         streams = default_shape(placement).streams
         runner = Runner(
             network,
@@ -81,7 +84,7 @@ def forward(backbone: str, batch_size: int, precision: str) -> Callable[[], Work
         batch = _Images(tf.random.stateless_uniform((batch_size, side, side, 3), (0, 0), 0, 255))
 
         def call() -> None:
-            for _ in in_streams(runner, repeat(batch, images(batch_size) // batch_size), streams):
+            for _ in in_streams(runner, repeat(batch, batches), streams):
                 pass
 
         return Work(call, lambda: runner(batch.images), precision)
