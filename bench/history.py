@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.machine import fingerprint_id, short
 from bench.results import BASELINES, ResultError, read
+from bench.table import figure as told
 from pool3.commands.output import note
 from pool3.store.disk import written_aside
 
@@ -122,7 +123,7 @@ def draw(results: Sequence[_Result]) -> Any:
         for number, name in enumerate(names):
             first = next((value for value in medians[name] if value), None)
             changes = [None if value is None or not first else value / first for value in medians[name]]
-            _line(left, changes, number, f"{_plain(name)}  {_latest(medians[name])}")
+            _line(left, changes, number, f"{_plain(name)}  {_latest(results, name)}")
             _line(right, fractions.get(name, []), number, "")
         handles, labels = left.get_legend_handles_labels()
         right.legend(
@@ -159,8 +160,10 @@ def _line(axes: Any, values: Sequence[float | None], number: int, text: str) -> 
     )
 
 
-def _latest(values: Sequence[float | None]) -> str:
-    return f"{next(value for value in reversed(values) if value is not None):,.4g}"
+def _latest(results: Sequence[_Result], name: str) -> str:
+    cases = (case for result in reversed(results) for case in result["cases"] if case["name"] == name)
+    case = next(cases)
+    return told(case["median"], case["quantity"])
 
 
 def _plain(text: str) -> str:
@@ -183,11 +186,12 @@ def page(results: Mapping[str, Sequence[_Result]], drawings: Mapping[str, str]) 
         head = "".join(f"<th>{escape(label(r))}<br>{escape(r['created'][:10])}</th>" for r in shown)
         rows = []
         for name, values in series(shown, "median").items():
-            cells = "".join(f"<td>{'–' if value is None else f'{value:,.4g}'}</td>" for value in values)
+            quantity = next(c["quantity"] for r in reversed(shown) for c in r["cases"] if c["name"] == name)
+            cells = "".join(f"<td>{'–' if v is None else told(v, quantity)}</td>" for v in values)
             rows.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
         parts.append(
             f"<h2>{escape(machine)}</h2><figure>{drawings[machine]}</figure>"
-            f"<div class=wide><table><tr><th>case, a second (memory: bytes)</th>{head}</tr>"
+            f"<div class=wide><table><tr><th>case, a second</th>{head}</tr>"
             f"{''.join(rows)}</table></div>"
         )
     return (

@@ -39,13 +39,14 @@ def _gpu(cases: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         facts["name"],
-        *(_value(facts[name], facts["quantity"]) for name in ("median", "p20", "p80")),
+        *(figure(facts[name], facts["quantity"]) for name in ("median", "p20", "p80")),
         *(_ratio(facts[f"{name}_ratio"]) for name in ("blog", "blog_loop", "limit")),
         facts["unit"] + " (throttled)" * facts.get("throttled", False),
     )
 
 
-def _value(value: float, quantity: str) -> str:
+def figure(value: float, quantity: str) -> str:
+    """A rate, or bytes in MiB, as the table has it."""
     if quantity == "bytes":
         return f"{value / 2**20:,.0f} MiB"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
