@@ -119,6 +119,18 @@ def onto_canvas(preprocessing: Preprocessing, fast: bool) -> Span:
 
 
 @cache
+def traced(
+    onto: Callable[[Preprocessing, bool], Span], preprocessing: Preprocessing, fast: bool, batch_size: int
+) -> Span:
+    """What `onto` gives, for spans of one size; traced once a process, as that takes a while."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((batch_size,), tf.string), tf.TensorSpec((batch_size, 3), tf.int32)]
+    function: Span = tf.function(onto(preprocessing, fast), input_signature=signature, autograph=False)
+    return function
+
+
+@cache
 def _decoder(preprocessing: Preprocessing, fast: bool) -> Any:
     """A graph function: one image's bytes (or raw pixels) and its shape → (S, S, 3) float32."""
     import tensorflow as tf

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.backbones import Preprocessing
-from pool3.decoding import onto_canvas, onto_host
+from pool3.decoding import onto_canvas, onto_host, traced
 from pool3.errors import ExtractionError, SourceError
 from pool3.sources import Content, Source, Unreadable
 from pool3.sources import (
@@ -238,7 +238,7 @@ class Pipeline:
         dataset = tf.data.Dataset.from_generator(lambda: reader.read(ranges), output_signature=signature)
         if self.route != "device":
             onto = onto_canvas if self.route == "canvas" else onto_host
-            decode_span = onto(self.preprocessing, self.fast_decode)
+            decode_span = traced(onto, self.preprocessing, self.fast_decode, self.batch_size)
             dataset = dataset.map(decode_span, num_parallel_calls=self.workers, deterministic=True)
         options = tf.data.Options()
         options.deterministic = True
