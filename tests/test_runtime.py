@@ -148,3 +148,12 @@ def test_steps_at_a_time_fill_the_cores(monkeypatch, threads, cores, streams) ->
     monkeypatch.setattr(tuning, "step_threads", lambda: threads)
     assert tuning.default_shape(Placement(("/CPU:0",), "CPU (one)")).streams == streams
     assert cores in tuning.stream_candidates()
+
+
+def test_a_program_that_a_quiet_one_starts_is_quiet_too(monkeypatch) -> None:
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "POOL3_SET_TF_LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    start = "from pool3.runtime import start_tensorflow; start_tensorflow()"
+    parent = f"import subprocess, sys; {start}; subprocess.run([sys.executable, '-c', {start!r}], check=True)"
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

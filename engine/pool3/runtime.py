@@ -22,6 +22,8 @@ STEP_THREADS = 1
 """Threads that share one operation on the CPU, in a process of pool3's own. Cores are kept busy by steps that run at a
 time, one a core: within a step, threads would wait for each other at the end of every operation."""
 
+_QUIETED = "POOL3_SET_TF_LOG_LEVEL"
+
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
@@ -29,10 +31,11 @@ def quiet_start() -> Iterator[None]:
 
     Those lines come before any log level takes effect. ``TF_CPP_MIN_LOG_LEVEL`` set by the user leaves them alone.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ and _QUIETED not in os.environ:
         yield
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    # Programs that this process starts inherit the level: that it is none of the user's is said beside it.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"], os.environ[_QUIETED] = "2", "1"
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         stderr = os.dup(2)
