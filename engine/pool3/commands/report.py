@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pool3.commands.classify import parse_grid
+from pool3.commands import classifier as options
 
 
 def report(
@@ -43,31 +43,18 @@ def report(
     classifier: Annotated[
         bool, typer.Option("--classify/--no-classify", help="Train a classifier on the labels.")
     ] = True,
-    model: Annotated[str, typer.Option(help="svc, linear-svc, logistic, knn or centroid.")] = "svc",
-    penalty: Annotated[
-        float | None, typer.Option("-C", help="Penalty of svc, linear-svc and logistic. Default: 0.1.")
-    ] = None,
-    kernel: Annotated[
-        str | None, typer.Option(help="Of svc: linear or rbf. Default: linear.", show_default=False)
-    ] = None,
-    gamma: Annotated[float | None, typer.Option(help="Of svc with the kernel rbf. Default: scale.")] = None,
-    k: Annotated[int | None, typer.Option("-k", help="Neighbours of knn. Default: 5.")] = None,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=V,V…", help="Values to try by cross-validation, as C=0.01,0.1; repeatable."
-        ),
-    ] = None,
-    folds: Annotated[int, typer.Option(help="Of that cross-validation.")] = 5,
-    backend: Annotated[str, typer.Option(help="auto, cuml, intelex or sklearn.")] = "auto",
-    predictions: Annotated[
-        Path | None, typer.Option(metavar="OUT.csv", help="Write each row's prediction.", show_default=False)
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Write the fitted model.", show_default=False)
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace these files.")] = False,
-    test_fraction: Annotated[float, typer.Option(help="Share to test on where there is one file.")] = 0.5,
+    model: options.Model = "svc",
+    penalty: options.Penalty = None,
+    kernel: options.Kernel = None,
+    gamma: options.Gamma = None,
+    k: options.K = None,
+    grid: options.Grid = None,
+    folds: options.Folds = 5,
+    backend: options.Backend = "auto",
+    predictions: options.Predictions = None,
+    save: options.Save = None,
+    overwrite: options.Overwrite = False,
+    test_fraction: options.TestFraction = 0.5,
     seed: Annotated[int, typer.Option(help="Of the split, the folds and the map.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -91,7 +78,7 @@ def report(
             kernel=kernel,
             gamma=gamma,
             k=k,
-            grid=parse_grid(grid or []),
+            grid=options.parse_grid(grid or []),
             folds=folds,
             backend=backend,
             test_fraction=test_fraction,
