@@ -10,8 +10,11 @@ import pytest
 
 import pool3
 from pool3 import devices, nvml, tuning
-from pool3.devices import Placement
+from pool3.backbones import EFFICIENTNET_LITE0
+from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceError
+from pool3.runtime import Runner
+from pool3.weights.random import random_tensors
 
 SEEN = nvml.Nvml((nvml.Gpu(0, "NVIDIA H200", "GPU-1", 1 << 37),), "580.1", "")
 
@@ -157,3 +160,30 @@ def test_a_program_that_a_quiet_one_starts_is_quiet_too(monkeypatch) -> None:
     parent = f"import subprocess, sys; {start}; subprocess.run([sys.executable, '-c', {start!r}], check=True)"
     done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_starting_tensorflow_leaves_keras_for_who_asks_for_it() -> None:
+    code = (
+        "import sys; from pool3.runtime import start_tensorflow; start_tensorflow(); "
+        "before = 'keras' in sys.modules; import tensorflow as tf; tf.keras.layers.Dense; "
+        "print(before, 'keras' in sys.modules, sys.modules['keras.src.optimizers'] is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True"]
+
+
+def test_a_network_is_compiled_once(monkeypatch) -> None:
+    runner = Runner(
+        EFFICIENTNET_LITE0,
+        random_tensors(EFFICIENTNET_LITE0, 0),
+        EFFICIENTNET_LITE0.main_feature,
+        choose_devices("cpu"),
+        batch_size=1,
+        image_shape=None,
+    )
+    runs = []
+    run = runner.run
+    monkeypatch.setattr(runner, "run", lambda batches: runs.append(batches) or run(batches))
+    runner.compile()
+    runner.compile()
+    assert runs == [[]]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pool3.streams import in_streams
+from pool3.streams import begun, in_streams
 
 
 def network(run, replicas: int = 1):
@@ -75,3 +75,35 @@ def test_replicas_take_a_batch_each_and_the_last_step_what_is_left(count) -> Non
     found = list(in_streams(SimpleNamespace(replicas=4, run=run), batches(count), 2))
     assert [(batch.images, int(features[0])) for batch, features in found] == [(n, n) for n in range(count)]
     assert sorted(steps, reverse=True) == [4] * (count // 4) + [count % 4] * (count % 4 > 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_begun_gives_every_item_once_and_in_order(count) -> None:
+    with begun(iter(range(count))) as items:
+        assert list(items) == list(range(count))
+
+
+def test_the_first_item_is_made_meanwhile_and_no_other() -> None:
+    made = threading.Event()
+    count = 0
+
+    def items():
+        nonlocal count
+        for item in "ab":
+            count += 1
+            made.set()
+            yield item
+
+    with begun(items()) as begun_items:
+        assert made.wait(10)
+        assert count == 1
+        assert list(begun_items) == ["a", "b"]
+
+
+def test_an_error_of_the_first_item_comes_out_where_it_is_taken() -> None:
+    def items():
+        raise ValueError("no first")
+        yield
+
+    with begun(items()) as begun_items, pytest.raises(ValueError, match="no first"):
+        next(begun_items)

@@ -37,7 +37,7 @@ from pool3.sources import (
 )
 from pool3.spec import SHARD_BYTES, SHARD_ROWS, ExtractSpec, failure_limit
 from pool3.store import Failure, FeatureWriter, Provenance, recorded
-from pool3.streams import in_streams
+from pool3.streams import begun, in_streams
 from pool3.telemetry import BLOG_IMAGES_PER_SECOND, Ledger, StageClock
 from pool3.tuning import default_shape, remembered
 from pool3.weights import load_weights
@@ -147,9 +147,11 @@ class Extractor:
         parts: list[NDArray[np.float32]] = []
         failures: list[Failure] = []
         try:
-            with closing(
-                in_streams(runner, pipeline.batches([(0, len(source))]), self._shape.streams)
-            ) as done:
+            with (
+                begun(pipeline.batches([(0, len(source))])) as batches,
+                closing(in_streams(runner, batches, self._shape.streams)) as done,
+            ):
+                runner.compile()
                 for batch, features in done:
                     parts.append(features[batch.valid])
                     failures.extend(batch.failures)
@@ -327,7 +329,6 @@ class Extractor:
         # A resumed run keeps the shape of the run that began the file: the same shape gives the same bits.
         runner, pipeline = self._prepare(images, writer.batch_size, writer.provenance.precision)
         steps = StageClock()
-        batches = _timed(pipeline.batches(ranges), steps, "wait")
         reached = ranges[0][0]
         read_before = clock.seconds.get("read", 0.0)
 
@@ -338,12 +339,13 @@ class Extractor:
             clock.seconds["read"] = read_before + pipeline.read_seconds
 
         try:
-            with clock.stage("compile"):
-                runner.compile()
             with (
-                closing(in_streams(runner, batches, self._shape.streams)) as done,
+                begun(pipeline.batches(ranges)) as batches,
+                closing(in_streams(runner, _timed(batches, steps, "wait"), self._shape.streams)) as done,
                 Committer(timed_commit) as committer,
             ):
+                with clock.stage("compile"):
+                    runner.compile()
                 for start, stop in ranges:
                     gathered = committer.begin(begin(start))
                     while gathered.stop < stop:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pool3.allocation import memory_kept
 from pool3.backbones import CLEAN, Backbone, Preprocessing, Tensors
 from pool3.devices import Placement
 from pool3.errors import DeviceMemoryError, ExtractionError
@@ -59,7 +60,7 @@ def start_tensorflow(threads: int = STEP_THREADS) -> None:
         threads: that share one operation on the CPU, 0: TensorFlow's choice, which is all cores. What the user set by
             ``TF_NUM_INTRAOP_THREADS`` stays, and so do the threads of a TensorFlow that runs already.
     """
-    with quiet_start():
+    with quiet_start(), _without_keras():
         import tensorflow as tf
 
         if "TF_NUM_INTRAOP_THREADS" not in os.environ:
@@ -69,6 +70,24 @@ def start_tensorflow(threads: int = STEP_THREADS) -> None:
         tf.config.list_physical_devices()
         # Several networks in one process are several traces on purpose; TensorFlow would warn of each.
         tf.get_logger().setLevel("ERROR")
+
+
+@contextmanager
+def _without_keras() -> Iterator[None]:
+    """Let TensorFlow's import pass over Keras, which it takes in for saved models alone, and which is half of its time.
+
+    A name that stands for nothing makes the import of what registers there fail, as it does where Keras is not
+    installed. ``tf.keras`` stays what it is, and imports Keras when it is asked for.
+    """
+    registering = "keras.src.optimizers"
+    if registering in sys.modules:
+        yield
+        return
+    sys.modules[registering] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[registering]
 
 
 class Runner:
@@ -118,6 +137,7 @@ class Runner:
         self.replicas = len(placement.devices)
         self._placement = placement
         self._batch_size = batch_size
+        self._compiled = False
         self._strategy: Any = None
         if self.replicas > 1:
             self._strategy = tf.distribute.MirroredStrategy(list(placement.devices))
@@ -143,7 +163,8 @@ class Runner:
         def forward(batch: Any) -> Any:
             if image_shape is not None:
                 # Cast first, which is exact: TensorFlow has no GPU kernel that resizes uint8.
-                batch = resize_bilinear(tf.cast(batch, tf.float32), p.size, half_pixel=half_pixel)
+                pixels = tf.cast(batch, tf.float32)
+                batch = resize_bilinear(pixels, p.size, half_pixel=half_pixel, cpu=not placement.on_gpu)
             return features(batch)
 
         def step(batch: Any) -> Any:
@@ -165,13 +186,16 @@ class Runner:
             yield
 
     def compile(self) -> None:
-        """Trace and run once on zeros, so that the first real batch is as quick as the next.
+        """Trace and run once on zeros, so that the first real batch is as quick as the next; once only.
 
         Raises:
             DeviceMemoryError: a batch does not fit into a device's memory.
             ExtractionError: the network cannot be compiled or run.
         """
-        self.run([])
+        if not self._compiled:
+            with memory_kept():
+                self.run([])
+            self._compiled = True
 
     def convolutions(self) -> Counter[str]:
         """Dtype → count of the convolutions in the graph of one step, over all replicas."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -35,7 +36,25 @@ class Network(Protocol):
 
 
 B = TypeVar("B", bound=Images)
+T = TypeVar("T")
 _Running = deque[tuple[list[B], Future[list[NDArray[np.float32]]]]]
+
+
+@contextmanager
+def begun(items: Iterator[T]) -> Generator[Iterator[T], None, None]:
+    """Let the first item be made on a thread of its own from now on, while the caller does something else.
+
+    Yields:
+        The same items. What making the first one raises is raised where it is taken.
+    """
+
+    def taken() -> Iterator[T]:
+        yield from first.result()
+        yield from items
+
+    with ThreadPoolExecutor(1, "pool3-first") as pool:
+        first = pool.submit(lambda: list(islice(items, 1)))
+        yield taken()
 
 
 def in_streams(

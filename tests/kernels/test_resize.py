@@ -1,4 +1,4 @@
-"""TensorFlow's resize op against the equation, in every place where pool3 runs it."""
+"""The resize against the equation, in every place where pool3 runs it, and against TensorFlow's op bit for bit."""
 
 import numpy as np
 import pytest
@@ -24,6 +24,25 @@ def test_fast_equals_reference(case: Case, half_pixel: bool, mode: str) -> None:
     assert actual.shape == (2, case.size, case.size, 3)
     assert actual.dtype == tf.float32
     assert np.abs(actual.numpy() - expected).max() / expected.max() < 1e-5
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known size", "any size"])
+@pytest.mark.parametrize("half_pixel", [False, True], ids=["tf1", "half-pixel"])
+@pytest.mark.parametrize("dtype", [tf.uint8, tf.float32], ids=["uint8", "float32"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_way_on_a_cpu_gives_the_bits_of_the_op(
+    case: Case, dtype: tf.DType, half_pixel: bool, known: bool
+) -> None:
+    images = tf.cast(case.inputs(), dtype)
+    spec = tf.TensorSpec(images.shape if known else (None, None, None, 3), dtype)
+
+    @tf.function(input_signature=[spec], autograph=False)
+    def fast(x):
+        return resize_bilinear(x, case.size, half_pixel=half_pixel)
+
+    assert fast.get_concrete_function().output_shapes == (spec.shape[0], case.size, case.size, 3)
+    plain = resize_bilinear(images, case.size, half_pixel=half_pixel, cpu=False)
+    np.testing.assert_array_equal(fast(images), plain)
 
 
 def test_half_pixel_is_what_tf_image_resize_does() -> None:
