@@ -245,6 +245,8 @@ class Pipeline:
         # What is decoded at a time and ahead is fixed above. Autotuning would add buffers of its own, up to half of
         # the free memory.
         options.autotune.enabled = False
+        # Nor is there anything in these few steps to rewrite, which would be looked for at the start of each run.
+        options.experimental_optimization.apply_default_optimizations = False
         return dataset.prefetch(_SPANS_AHEAD).with_options(options)
 
     def _one_by_one(self, reader: _Reader, span: _Span) -> tuple[Any, dict[int, Failure]]:
