@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left alone")
+
 CHURN = """
 import ctypes, resource
 import numpy as np
@@ -36,14 +38,12 @@ def churn(**environment: str) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left alone")
 def test_large_blocks_are_used_again_within_and_given_back_after() -> None:
     before, within, after = churn()
     assert within < before / 5
     assert after > before / 2
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library is left alone")
 def test_what_the_user_tuned_stays() -> None:
     before, within, _ = churn(MALLOC_ARENA_MAX="2")
     assert within > before / 2

@@ -118,6 +118,13 @@ def onto_canvas(preprocessing: Preprocessing, fast: bool) -> Span:
     return decode_span
 
 
+def span_signature(batch_size: int) -> tuple[Any, Any]:
+    """What a `Span` takes of a static size."""
+    import tensorflow as tf
+
+    return tf.TensorSpec((batch_size,), tf.string), tf.TensorSpec((batch_size, 3), tf.int32)
+
+
 @cache
 def traced(
     onto: Callable[[Preprocessing, bool], Span], preprocessing: Preprocessing, fast: bool, batch_size: int
@@ -125,8 +132,9 @@ def traced(
     """What `onto` gives, for spans of one size; traced once a process, as that takes a while."""
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((batch_size,), tf.string), tf.TensorSpec((batch_size, 3), tf.int32)]
-    function: Span = tf.function(onto(preprocessing, fast), input_signature=signature, autograph=False)
+    function: Span = tf.function(
+        onto(preprocessing, fast), input_signature=span_signature(batch_size), autograph=False
+    )
     return function
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pool3.backbones import Preprocessing
-from pool3.decoding import onto_canvas, onto_host, traced
+from pool3.decoding import onto_canvas, onto_host, span_signature, traced
 from pool3.errors import ExtractionError, SourceError
 from pool3.sources import Content, Source, Unreadable
 from pool3.sources import (
@@ -231,10 +231,7 @@ class Pipeline:
             height, width = self.source.image_shape or (0, 0)
             signature: Any = tf.TensorSpec((self.batch_size, height, width, 3), tf.uint8)
         else:
-            signature = (
-                tf.TensorSpec((self.batch_size,), tf.string),
-                tf.TensorSpec((self.batch_size, 3), tf.int32),
-            )
+            signature = span_signature(self.batch_size)
         dataset = tf.data.Dataset.from_generator(lambda: reader.read(ranges), output_signature=signature)
         if self.route != "device":
             onto = onto_canvas if self.route == "canvas" else onto_host

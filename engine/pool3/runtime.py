@@ -162,9 +162,7 @@ class Runner:
 
         def forward(batch: Any) -> Any:
             if image_shape is not None:
-                # Cast first, which is exact: TensorFlow has no GPU kernel that resizes uint8.
-                pixels = tf.cast(batch, tf.float32)
-                batch = resize_bilinear(pixels, p.size, half_pixel=half_pixel, cpu=not placement.on_gpu)
+                batch = resize_bilinear(batch, p.size, half_pixel=half_pixel, cpu=not placement.on_gpu)
             return features(batch)
 
         def step(batch: Any) -> Any:

@@ -41,8 +41,12 @@ def test_every_way_on_a_cpu_gives_the_bits_of_the_op(
         return resize_bilinear(x, case.size, half_pixel=half_pixel)
 
     assert fast.get_concrete_function().output_shapes == (spec.shape[0], case.size, case.size, 3)
-    plain = resize_bilinear(images, case.size, half_pixel=half_pixel, cpu=False)
+    plain = tf.raw_ops.ResizeBilinear(
+        images=images, size=(case.size, case.size), half_pixel_centers=half_pixel
+    )
     np.testing.assert_array_equal(fast(images), plain)
+    on_a_gpu = resize_bilinear(images, case.size, half_pixel=half_pixel, cpu=False)
+    np.testing.assert_array_equal(on_a_gpu, plain)
 
 
 def test_half_pixel_is_what_tf_image_resize_does() -> None:

@@ -1,4 +1,4 @@
-"""The options of a classifier, for each command that trains one."""
+"""The arguments of a classifier, for each command that trains one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+Test = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[TEST.h5]", help="Feature file to test on. Default: a part of TRAIN.h5.", show_default=False
+    ),
+]
 Model = Annotated[str, typer.Option(help="svc, linear-svc, logistic, knn or centroid.")]
 Penalty = Annotated[
     float | None, typer.Option("-C", help="Penalty of svc, linear-svc and logistic. Default: 0.1.")

@@ -20,14 +20,7 @@ def classify(
     train: Annotated[
         Path, typer.Argument(metavar="TRAIN.h5", help="Feature file to train on.", show_default=False)
     ],
-    test: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[TEST.h5]",
-            help="Feature file to test on. Default: a part of TRAIN.h5.",
-            show_default=False,
-        ),
-    ] = None,
+    test: options.Test = None,
     model: options.Model = "svc",
     penalty: options.Penalty = None,
     kernel: options.Kernel = None,

@@ -17,14 +17,7 @@ def report(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT.html", help="The page.", show_default=False)
     ],
-    test: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[TEST.h5]",
-            help="Feature file to test on. Default: a part of TRAIN.h5.",
-            show_default=False,
-        ),
-    ] = None,
+    test: options.Test = None,
     source: Annotated[
         list[str] | None,
         typer.Option(

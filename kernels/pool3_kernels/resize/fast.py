@@ -21,7 +21,7 @@ def resize_bilinear(images: Any, size: int, *, half_pixel: bool, cpu: bool = Tru
         images: tensor or array.
         size: side of the output, in pixels.
         half_pixel: False for the mapping of the 2015 graph, True for that of `tf.image.resize`.
-        cpu: whether a CPU runs it; the op's GPU kernel does all at once.
+        cpu: whether a CPU runs it; the op's GPU kernel does all at once, from float32 alone.
     """
     import tensorflow as tf
 
@@ -29,8 +29,12 @@ def resize_bilinear(images: Any, size: int, *, half_pixel: bool, cpu: bool = Tru
     # The raw op, since tf.image.resize knows the half-pixel mapping alone.
     op = partial(tf.raw_ops.ResizeBilinear, align_corners=False, half_pixel_centers=half_pixel)
     square = (size, size)
+
+    def cast_first() -> Any:
+        return op(images=tf.cast(images, tf.float32), size=square)
+
     if not cpu:
-        return op(images=images, size=square)
+        return cast_first()
     dynamic = tf.shape(images)
     count, height, width, channels = (
         dynamic[axis] if length is None else length for axis, length in enumerate(images.shape)
@@ -42,16 +46,13 @@ def resize_bilinear(images: Any, size: int, *, half_pixel: bool, cpu: bool = Tru
         rows = tf.reshape(rows, (count, height, 1, size * channels))
         return tf.reshape(op(images=rows, size=(size, 1)), (count, size, size, channels))
 
-    def cast_first() -> Any:
-        return op(images=tf.cast(images, tf.float32), size=square)
-
     def as_they_are() -> Any:
         return op(images=images, size=square)
 
     tall = 2 * height > size
     large = height * width > _CAST_UP_TO * size**2
+    ways = [across_then_down, cast_first, as_they_are]
     if isinstance(tall, bool) and isinstance(large, bool):
-        return as_they_are() if large else cast_first() if tall else across_then_down()
-    way = tf.where(large, 2, tf.cast(tall, tf.int32))
-    resized = tf.switch_case(way, [across_then_down, cast_first, as_they_are])
+        return ways[2 if large else int(tall)]()
+    resized = tf.switch_case(tf.where(large, 2, tf.cast(tall, tf.int32)), ways)
     return tf.ensure_shape(resized, (images.shape[0], size, size, images.shape[3]))
