@@ -9,8 +9,8 @@ import pynvml
 import pytest
 
 import pool3
-from pool3 import devices, nvml, tuning
-from pool3.backbones import EFFICIENTNET_LITE0
+from pool3 import devices, nvml, runtime, tuning
+from pool3.backbones import EFFICIENTNET_LITE0, INCEPTION_V3
 from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceError
 from pool3.runtime import Runner
@@ -187,3 +187,28 @@ def test_a_network_is_compiled_once(monkeypatch) -> None:
     runner.compile()
     runner.compile()
     assert runs == [[]]
+
+
+def waiting(runner: Runner) -> int:
+    """Operations of a network that wait for another one's end, as the branches of a lane do."""
+    network = runner._step.get_concrete_function(runner.input_spec)
+    return sum(op.type == "Identity" and bool(op.control_inputs) for op in network.graph.get_operations())
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "batch_size", "given", "lanes"),
+    [
+        (1, 2, 1, ["/CPU:0"], True),
+        (1, 2, 8, ["/CPU:0"], False),  # steps side by side
+        (0, 2, 1, ["/CPU:0"], False),  # threads that share an operation
+        (1, 1, 1, ["/CPU:0"], False),
+        (1, 2, 1, ["/GPU:0"], False),
+    ],
+)
+def test_one_image_alone_has_all_cores(monkeypatch, threads, cores, batch_size, given, lanes) -> None:
+    monkeypatch.setattr(runtime, "step_threads", lambda: threads)
+    monkeypatch.setattr(runtime, "cores", lambda: cores)
+    placement = Placement(tuple(given), "made up")
+    tensors = random_tensors(INCEPTION_V3, 0)
+    runner = Runner(INCEPTION_V3, tensors, "pool_3", placement, batch_size=batch_size, image_shape=None)
+    assert bool(waiting(runner)) is lanes

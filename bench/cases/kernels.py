@@ -20,6 +20,7 @@ CALLS = 16
 
 _ABOUT = {
     "average_pool": "an average pool in bfloat16",
+    "bands": "the stem of Inception-v3, one step at a time",
     "fold": "a convolution with batch norm",
     "resize": "32² to 299²",
     "resize/canvas": "32² to 299² by way of a canvas",
@@ -34,6 +35,7 @@ def kernel_cases() -> Iterator[Case]:
     """Two rows a kernel, fast and plain."""
     pairs = {
         "average_pool": _average_pool,
+        "bands": _bands,
         "fold": _fold,
         "resize": _resize,
         "resize/canvas": _canvas,
@@ -73,6 +75,18 @@ def _average_pool() -> tuple[_Form, _Form]:
         lambda: average_pool.average_pool(x, 3, 1, "SAME", native=native),
         lambda: reference.average_pool(x, 3, 1, "SAME"),
     )
+
+
+def _bands() -> tuple[_Form, _Form]:
+    """The stem in bands of rows, one a core, and as a whole: what one thread an operation makes of one step alone."""
+    from pool3.devices import cores
+    from pool3_kernels import bands
+    from pool3_kernels.bands import cases, reference
+
+    case = cases.CASES[0]
+    chain = case.chain(tf.float32)
+    x = tf.constant(case.inputs(BATCH))
+    return lambda: bands.in_bands(x, chain, min(cores(), 4)), lambda: reference.whole(x, chain)
 
 
 def _fold() -> tuple[_Form, _Form]:

@@ -183,6 +183,7 @@ class Backbone(ABC):
         precision: str = "float32",
         *,
         variables: bool = False,
+        lanes: int = 1,
     ) -> Network:
         """Make the inference network that returns the named features, batch norm folded.
 
@@ -191,6 +192,8 @@ class Backbone(ABC):
             features: names of those wanted.
             precision: dtype of the convolutions, see `pool3.backbones.ops`.
             variables: hold weights as variables instead of constants, see there too.
+            lanes: threads that one step has to itself, where it should end soon rather than leave room for others: the
+                work is dealt out to so many. No bit depends on it.
         """
 
 

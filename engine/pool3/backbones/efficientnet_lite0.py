@@ -97,6 +97,7 @@ class EfficientNetLite0(Backbone):
         precision: str = "float32",
         *,
         variables: bool = False,
+        lanes: int = 1,  # noqa: ARG002 - a chain from end to end, whose time is not in its stem
     ) -> Network:
         """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf

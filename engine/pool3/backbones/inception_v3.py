@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
 from pool3.backbones.base import Backbone, Contract, ConvLayer, Network, Preprocessing, Tensors, class_scores
-from pool3.backbones.ops import Ops, Padding
+from pool3.backbones.ops import Ops
+from pool3_kernels.bands import Padding, Window, Zeros, in_bands
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class Module:
     name: str
     branches: tuple[tuple[str, tuple[Step, ...]], ...]
 
+
+_MOST_BANDS = 4
+"""Of the stem: its result has 35 rows, and the narrower a band, the more of its neighbours' rows it computes too."""
 
 _SHRINK = Pool("max", 2, "VALID")
 
@@ -206,6 +211,7 @@ class InceptionV3(Backbone):
         precision: str = "float32",
         *,
         variables: bool = False,
+        lanes: int = 1,
     ) -> Network:
         """Fold batch norm, then return the forward function; see `Backbone.build`."""
         import tensorflow as tf
@@ -214,9 +220,11 @@ class InceptionV3(Backbone):
 
         ops = Ops(precision, self.folded(tensors), variables=variables)
 
-        def conv(scope: str, step: Conv, x: Any, pool_before: Pool | None = None) -> Any:
+        def conv(
+            scope: str, step: Conv, x: Any, zeros: Zeros | None = None, *, pool_before: Pool | None = None
+        ) -> Any:
             def linear(y: Any) -> Any:
-                return ops.conv(y, scope, step.stride, step.padding)
+                return ops.conv(y, scope, step.stride, step.padding if zeros is None else zeros)
 
             if pool_before is None:
                 return tf.nn.relu(linear(x))
@@ -226,11 +234,21 @@ class InceptionV3(Backbone):
             op = ops.average_pool if step.kind == "avg" else ops.max_pool
             return op(x, 3, step.stride, step.padding)
 
+        def enter(pixels: Any) -> Any:
+            return ops.enter(self.normalised(pixels))
+
         def network(pixels: Any) -> dict[str, Any]:
-            x = ops.enter(self.normalised(pixels))
             found: dict[str, Any] = {}
-            for module in self.modules:
-                x = _forward(module, x, conv, pool, found)
+            modules = self.modules
+            if lanes > 1 and "pool" not in features:
+                # Normalised band by band: TensorFlow's optimizer may put that into the convolution which follows it.
+                chain = [Window((1, 1), 1, "VALID", lambda x, _: enter(x)), *_windows(_STEM, conv, pool)]
+                found["pool_1"] = x = in_bands(pixels, chain, min(lanes, _MOST_BANDS))
+                modules = modules[1:]
+            else:
+                x = enter(pixels)
+            for module in modules:
+                x = _forward(module, x, conv, pool, found, lanes)
             pooled = ops.mean(x)
             named = {name: ops.leave(value) for name, value in found.items() if name in features}
             named["pool_3"] = pooled
@@ -241,50 +259,119 @@ class InceptionV3(Backbone):
         return network
 
 
+def _windows(stem: Module, conv: Callable[..., Any], pool: Callable[..., Any]) -> list[Window]:
+    """The stem's operations as `in_bands` takes them; see `_forward` for the arguments."""
+    ((branch, steps),) = stem.branches
+    scopes = _scopes(stem.name, branch)
+    windows = []
+
+    def pooled(step: Pool, x: Any, _: Zeros) -> Any:
+        return pool(step, x)
+
+    for step in steps:
+        if isinstance(step, Conv):
+            run = partial(conv, next(scopes), step)
+            windows.append(Window((step.kh, step.kw), step.stride, step.padding, run))
+        elif isinstance(step, Pool):
+            # Without padding, as all of the stem's are.
+            windows.append(Window((3, 3), step.stride, "VALID", partial(pooled, step)))
+    return windows
+
+
 def _forward(
     module: Module,
     x: Any,
     conv: Callable[..., Any],
-    pool: Callable[[Pool, Any], Any],
+    pool: Callable[..., Any],
     found: dict[str, Any],
+    lanes: int,
 ) -> Any:
     """Run one module over `x`; put its named features into `found` and return its output.
 
     Args:
         module: the module.
         x: its input.
-        conv: (scope, `Conv`, input, average pool to put before it or None) → output with its ReLU.
+        conv: (scope, `Conv`, input, zeros or None, average pool to put before it or None) → output with its ReLU.
         pool: (`Pool`, input) → output.
         found: see above.
+        lanes: see `Backbone.build`. TensorFlow starts branches in an order of its own, and a long one last leaves all
+            threads but one idle at a module's end: so the branches of a lane wait for each other.
     """
     import tensorflow as tf
 
-    outputs = []
-    for branch, steps in module.branches:
+    outputs: dict[int, list[Any]] = {}
+    for lane in _dealt(module, x.shape[3], lanes):
         here = x
-        scopes = _scopes(module.name, branch)
-        waiting: Pool | None = None
-        for step in steps:
-            if isinstance(step, Conv):
-                here = conv(next(scopes), step, here, waiting)
-                waiting = None
-            elif isinstance(step, Pool) and step.kind == "avg":
-                # Always before a 1×1 convolution in this network, which takes it along.
-                waiting = step
-            elif isinstance(step, Pool):
-                here = pool(step, here)
-                if module is _STEM:
-                    found["pool_1" if "pool" in found else "pool"] = here
-            else:
-                # The last of its branch: its arms are concatenated once, with the other branches.
-                arms = _scopes(module.name, branch, "mixed")
-                *before, here = (conv(next(arms), arm, here) for arm in step.arms)
-                outputs.extend(before)
-        outputs.append(here)
-    joined = tf.concat(outputs, axis=3) if len(outputs) > 1 else outputs[0]
+        for number in lane:
+            branch, steps = module.branches[number]
+            outputs[number] = _branch(module, branch, steps, here, conv, pool, found)
+            with tf.control_dependencies(outputs[number][-1:]):
+                here = tf.identity(x) if number != lane[-1] else x
+    parts = [part for number in sorted(outputs) for part in outputs[number]]
+    joined = tf.concat(parts, axis=3) if len(parts) > 1 else parts[0]
     if module.name:
         found[module.name] = joined
     return joined
+
+
+def _branch(
+    module: Module,
+    branch: str,
+    steps: tuple[Step, ...],
+    x: Any,
+    conv: Callable[..., Any],
+    pool: Callable[..., Any],
+    found: dict[str, Any],
+) -> list[Any]:
+    """Run one branch; return what it adds to the module's output, in order. See `_forward` for the arguments."""
+    outputs = []
+    scopes = _scopes(module.name, branch)
+    waiting: Pool | None = None
+    for step in steps:
+        if isinstance(step, Conv):
+            x = conv(next(scopes), step, x, pool_before=waiting)
+            waiting = None
+        elif isinstance(step, Pool) and step.kind == "avg":
+            # Always before a 1×1 convolution in this network, which takes it along.
+            waiting = step
+        elif isinstance(step, Pool):
+            x = pool(step, x)
+            if module is _STEM:
+                found["pool_1" if "pool" in found else "pool"] = x
+        else:
+            # The last of its branch: its arms are concatenated once, with the other branches.
+            arms = _scopes(module.name, branch, "mixed")
+            *outputs, x = (conv(next(arms), arm, x) for arm in step.arms)
+    return [*outputs, x]
+
+
+def _dealt(module: Module, channels: int, lanes: int) -> list[list[int]]:
+    """Deal the numbers of a module's branches out to lanes, the longest first, each to the lane that has least.
+
+    One lane alone says nothing of what is side by side: then each branch has its own.
+    """
+    work = [_multiplications(steps, channels) for _, steps in module.branches]
+    numbers = range(len(work))
+    if lanes == 1:
+        return [[number] for number in numbers]
+    dealt: list[list[int]] = [[] for _ in numbers[:lanes]]
+    for number in sorted(numbers, key=work.__getitem__, reverse=True):
+        min(dealt, key=lambda lane: sum(work[other] for other in lane)).append(number)
+    return dealt
+
+
+def _multiplications(steps: tuple[Step, ...], channels: int) -> int:
+    """Multiplications of a branch for each pixel of its input; pools count for nothing."""
+    total = 0
+    area = 1  # pixels of the input for one of what is there now
+    for step in steps:
+        for conv in step.arms if isinstance(step, Fork) else (step,):
+            area *= conv.stride**2
+            if isinstance(conv, Conv):
+                total += conv.kh * conv.kw * channels * conv.out // area
+        if isinstance(step, Conv):
+            channels = step.out
+    return total
 
 
 INCEPTION_V3 = InceptionV3(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Padding = Literal["SAME", "VALID"]
+from pool3_kernels.bands import Padding, Zeros
 
 
 class Ops:
@@ -63,7 +63,7 @@ class Ops:
         x: Any,
         scope: str,
         stride: int,
-        padding: Padding,
+        padding: Zeros,
         *,
         depthwise: bool = False,
     ) -> Any:
