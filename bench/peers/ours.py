@@ -27,7 +27,7 @@ DEVICE = "cpu"
 """The peers run on the CPU, so pool3 does too, whatever else the machine has."""
 
 SMALL, SMALL_QUICK = 2000, 128
-PHOTOS, PHOTOS_QUICK = 256, 32
+PHOTOS, PHOTOS_QUICK = 512, 32
 
 START_UP = ("compile", "precision")
 """Stages left out of the end to end: once a run, however many images it has."""

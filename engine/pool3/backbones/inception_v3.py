@@ -301,12 +301,13 @@ def _forward(
 
     outputs: dict[int, list[Any]] = {}
     for lane in _dealt(module, x.shape[3], lanes):
-        here = x
+        done: list[Any] = []
         for number in lane:
+            with tf.control_dependencies(done):
+                here = tf.identity(x) if done else x
             branch, steps = module.branches[number]
             outputs[number] = _branch(module, branch, steps, here, conv, pool, found)
-            with tf.control_dependencies(outputs[number][-1:]):
-                here = tf.identity(x) if number != lane[-1] else x
+            done = outputs[number][-1:]
     parts = [part for number in sorted(outputs) for part in outputs[number]]
     joined = tf.concat(parts, axis=3) if len(parts) > 1 else parts[0]
     if module.name:
