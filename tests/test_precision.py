@@ -42,7 +42,7 @@ def test_every_convolution_runs_in_the_precision(backbone, dtype) -> None:
         weights.tensors,
         backbone.main_feature,
         CPU,
-        batch_size=1,
+        batch_size=2,  # of one, the stem's layers may run in several bands each
         image_shape=(8, 8),
         precision=dtype,
     )
