@@ -41,6 +41,10 @@ class _Asynchronous:
     def _keep(self, request: Any, index: int) -> None:
         self._outputs[index] = request.get_output_tensor(0).data.copy()
 
+    def close(self) -> None:
+        """Let go of the compiled network: the queue holds `_keep`, in a cycle that Python's collector does not see."""
+        del self._queue
+
     def batches(self, pixels: Pixels) -> list[NDArray[np.float32]]:
         """Full batches of the images, repeated where they do not fill the last."""
         count = -len(pixels) // self._batch_size * -self._batch_size
@@ -83,8 +87,9 @@ def contender(setup: Setup, precision: str) -> Contender:
         return Measure(len(pixels), run)
 
     best, medians = quickest({name: throughput(network) for name, network in networks.items()}, setup.trials)
-    network = networks[best]
-    networks.clear()
+    network = networks.pop(best)
+    while networks:
+        networks.popitem()[1].close()
 
     hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _type(precision)}
     single = core.compile_model(models[1], "CPU", hints).create_infer_request()
