@@ -15,6 +15,7 @@ from pool3.devices import Placement, choose_devices
 from pool3.errors import DeviceError
 from pool3.runtime import Runner
 from pool3.weights.random import random_tensors
+from tests.graphs import waiting
 
 SEEN = nvml.Nvml((nvml.Gpu(0, "NVIDIA H200", "GPU-1", 1 << 37),), "580.1", "")
 
@@ -189,12 +190,6 @@ def test_a_network_is_compiled_once(monkeypatch) -> None:
     assert runs == [[]]
 
 
-def waiting(runner: Runner) -> int:
-    """Operations of a network that wait for another one's end, as the branches of a lane do."""
-    network = runner._step.get_concrete_function(runner.input_spec)
-    return sum(op.type == "Identity" and bool(op.control_inputs) for op in network.graph.get_operations())
-
-
 @pytest.mark.parametrize(
     ("threads", "cores", "batch_size", "given", "lanes"),
     [
@@ -211,4 +206,5 @@ def test_one_image_alone_has_all_cores(monkeypatch, threads, cores, batch_size, 
     placement = Placement(tuple(given), "made up")
     tensors = random_tensors(INCEPTION_V3, 0)
     runner = Runner(INCEPTION_V3, tensors, "pool_3", placement, batch_size=batch_size, image_shape=None)
-    assert bool(waiting(runner)) is lanes
+    network = runner._step.get_concrete_function(runner.input_spec)
+    assert bool(waiting(network.graph)) is lanes

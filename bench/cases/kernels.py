@@ -79,6 +79,7 @@ def _average_pool() -> tuple[_Form, _Form]:
 
 def _bands() -> tuple[_Form, _Form]:
     """The stem in bands of rows, one a core, and as a whole: what one thread an operation makes of one step alone."""
+    from pool3.backbones.inception_v3 import MOST_BANDS
     from pool3.devices import cores
     from pool3_kernels import bands
     from pool3_kernels.bands import cases, reference
@@ -86,7 +87,7 @@ def _bands() -> tuple[_Form, _Form]:
     case = cases.CASES[0]
     chain = case.chain(tf.float32)
     x = tf.constant(case.inputs(BATCH))
-    return lambda: bands.in_bands(x, chain, min(cores(), 4)), lambda: reference.whole(x, chain)
+    return lambda: bands.in_bands(x, chain, min(cores(), MOST_BANDS)), lambda: reference.whole(x, chain)
 
 
 def _fold() -> tuple[_Form, _Form]:

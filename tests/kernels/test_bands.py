@@ -9,6 +9,7 @@ from pool3.weights import random_tensors
 from pool3_kernels.bands import Window, in_bands
 from pool3_kernels.bands.cases import CASES, Case
 from pool3_kernels.bands.reference import whole
+from tests.graphs import waiting
 from tests.kernels.running import MODES, run
 
 
@@ -65,7 +66,6 @@ def test_lanes_hold_every_branch_once_the_longest_by_itself() -> None:
         .get_concrete_function(tf.TensorSpec((1, 299, 299, 3), tf.float32))
         .graph
     )
-    waiting = [op for op in graph.get_operations() if op.type == "Identity" and op.control_inputs]
     # Of the branches of a module, one begins a lane of its own and another the second: the rest wait. Nine modules
     # of four branches, two of three.
-    assert len(waiting) == 9 * 2 + 2 * 1
+    assert waiting(graph) == 9 * 2 + 2 * 1

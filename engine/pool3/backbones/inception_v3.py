@@ -56,7 +56,7 @@ class Module:
     branches: tuple[tuple[str, tuple[Step, ...]], ...]
 
 
-_MOST_BANDS = 4
+MOST_BANDS = 4
 """Of the stem: its result has 35 rows, and the narrower a band, the more of its neighbours' rows it computes too."""
 
 _SHRINK = Pool("max", 2, "VALID")
@@ -243,7 +243,7 @@ class InceptionV3(Backbone):
             if lanes > 1 and "pool" not in features:
                 # Normalised band by band: TensorFlow's optimizer may put that into the convolution which follows it.
                 chain = [Window((1, 1), 1, "VALID", lambda x, _: enter(x)), *_windows(_STEM, conv, pool)]
-                found["pool_1"] = x = in_bands(pixels, chain, min(lanes, _MOST_BANDS))
+                found["pool_1"] = x = in_bands(pixels, chain, min(lanes, MOST_BANDS))
                 modules = modules[1:]
             else:
                 x = enter(pixels)
@@ -259,7 +259,7 @@ class InceptionV3(Backbone):
         return network
 
 
-def _windows(stem: Module, conv: Callable[..., Any], pool: Callable[..., Any]) -> list[Window]:
+def _windows(stem: Module, conv: Callable[..., Any], pool: Callable[[Pool, Any], Any]) -> list[Window]:
     """The stem's operations as `in_bands` takes them; see `_forward` for the arguments."""
     ((branch, steps),) = stem.branches
     scopes = _scopes(stem.name, branch)
@@ -282,7 +282,7 @@ def _forward(
     module: Module,
     x: Any,
     conv: Callable[..., Any],
-    pool: Callable[..., Any],
+    pool: Callable[[Pool, Any], Any],
     found: dict[str, Any],
     lanes: int,
 ) -> Any:
@@ -321,7 +321,7 @@ def _branch(
     steps: tuple[Step, ...],
     x: Any,
     conv: Callable[..., Any],
-    pool: Callable[..., Any],
+    pool: Callable[[Pool, Any], Any],
     found: dict[str, Any],
 ) -> list[Any]:
     """Run one branch; return what it adds to the module's output, in order. See `_forward` for the arguments."""
@@ -351,10 +351,10 @@ def _dealt(module: Module, channels: int, lanes: int) -> list[list[int]]:
 
     One lane alone says nothing of what is side by side: then each branch has its own.
     """
-    work = [_multiplications(steps, channels) for _, steps in module.branches]
-    numbers = range(len(work))
+    numbers = range(len(module.branches))
     if lanes == 1:
         return [[number] for number in numbers]
+    work = [_multiplications(steps, channels) for _, steps in module.branches]
     dealt: list[list[int]] = [[] for _ in numbers[:lanes]]
     for number in sorted(numbers, key=work.__getitem__, reverse=True):
         min(dealt, key=lambda lane: sum(work[other] for other in lane)).append(number)
